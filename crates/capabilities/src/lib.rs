@@ -1,0 +1,12 @@
+//! One file for each capability, by category, and the permit that lets them run.
+
+mod cx;
+mod permit;
+pub mod filesystem;
+mod in_process;
+mod session_state;
+
+pub use cx::{Cx, Host, SessionFacts};
+pub use in_process::run as run_in_process;
+pub use permit::{Held, Permit};
+pub use session_state::SessionState;
