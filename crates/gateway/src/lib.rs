@@ -1,1 +1,27 @@
-//! x
+//! The kruxos gateway: the one way between an agent and the machine.
+//!
+//! Start reading at `call.rs`, the spine that every call takes.
+
+pub mod agents;
+mod announce;
+pub mod approvals;
+pub mod auth;
+pub mod bootstrap;
+pub mod call;
+mod checkpoints;
+pub mod config;
+pub mod events;
+mod files;
+pub mod gateway;
+pub mod health;
+mod host;
+pub mod layout;
+mod lifecycle;
+mod limits;
+pub mod metrics;
+pub mod policy_files;
+mod probes;
+pub mod serve;
+pub mod session;
+mod summary;
+mod timers;

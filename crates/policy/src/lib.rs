@@ -1,11 +1,47 @@
 //! Policy as a pure function: compiled rules, a call's facts, rate counters and the time in; a tier
 //! with its explanation out. No I/O, no clock, no model.
+//!
+//! The way of a file: `yaml` (text → tree with places) → `syntax` (tree → rules, every problem with
+//! its line) → `compile` (rules → one flat first-match list for each capability and layer) →
+//! `decide` (lists → verdict) and `explain` (the same, in words). What decides between layers is in
+//! `decide`; what one condition means is in `condition`.
 
+mod builtin;
+mod command;
+mod compile;
+mod condition;
+mod decide;
+mod diagnostic;
+mod examples;
+mod explain;
+mod facts;
+mod index;
+mod pattern;
+mod rate;
+mod sections;
+mod syntax;
+mod template;
+mod url;
+mod validate;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::Verdict;
+pub use diagnostic::{Diagnostic, render_diagnostic};
+pub use explain::{AuditDecision, AuditLayer, Explanation, LayerAnswer, RateUse};
+pub use rate::{RateCounters, RateRefusal};
+pub use sections::{HostRule, Network, NetworkPolicy, Sandbox, Seccomp};
+pub use template::{DEFAULT_TEMPLATE, TEMPLATES, template_text};
+pub use validate::{validate, validate_as};
+
+use compile::{Layer, Table};
 use jiff::Timestamp;
-use kruxos_catalog::{Catalog, Definition};
-use kruxos_types::{Interface, Object, Principal, Tier};
-use serde::Serialize;
-use std::collections::BTreeMap;
+use kruxos_catalog::Definition;
+use kruxos_types::{Interface, Object, Principal};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// One policy file as text, with the name that messages and explanations show.
 #[derive(Debug, Clone)]
@@ -14,6 +50,16 @@ pub struct Source {
     pub file: String,
     /// YAML.
     pub text: String,
+}
+
+impl Source {
+    /// A file as it was read. Bytes that are not UTF-8 are refused with the place of the first one.
+    ///
+    /// # Errors
+    /// The bytes are not UTF-8 or longer than a policy file may be.
+    pub fn from_bytes(file: &str, bytes: &[u8]) -> Result<Source, Diagnostic> {
+        yaml::text_of(file, bytes).map(|text| Source { file: file.to_owned(), text })
+    }
 }
 
 /// The files of one generation of policy.
@@ -25,27 +71,73 @@ pub struct Sources {
     /// By agent name.
     pub agents: BTreeMap<String, Source>,
     pub user: Option<Source>,
-    /// Template by agent's policy group (`personal-permissive`, …); the three shipped ones are known by name.
+    /// Template by agent's policy group (`personal-permissive`, …); the three shipped ones are known
+    /// by name. An agent that is not here gets [`DEFAULT_TEMPLATE`]; an unknown template name gives
+    /// a warning and the most restrictive template.
     pub groups: BTreeMap<String, String>,
+    /// The gateway's data directory at its real path. Everything below it except the caller's own
+    /// workspace (audit log, policy files, secrets, other agents' state) is then out of reach for
+    /// path inputs and commands. `None` leaves that to the executor's own confinement.
+    pub data_dir: Option<String>,
 }
 
-/// A problem in a policy file, with its place.
-#[derive(Debug, Clone, PartialEq, Serialize, thiserror::Error)]
-#[error("{file}:{line}:{column}: {message}")]
+/// The layers, outermost first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
-pub struct Diagnostic {
-    pub file: String,
-    pub line: usize,
-    pub column: usize,
-    pub message: String,
-    /// `true` stops the file from being used; `false` is a warning.
-    pub fatal: bool,
+pub enum PolicyLayer {
+    BuiltIn,
+    System,
+    Organisation,
+    Template,
+    Agent,
+    User,
+    Definition,
+}
+
+impl PolicyLayer {
+    /// The name in explanations and in the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PolicyLayer::BuiltIn => "built_in",
+            PolicyLayer::System => "system",
+            PolicyLayer::Organisation => "organisation",
+            PolicyLayer::Template => "template",
+            PolicyLayer::Agent => "agent",
+            PolicyLayer::User => "user",
+            PolicyLayer::Definition => "definition",
+        }
+    }
+
+    /// Whether this layer's rules are ceilings unless they say otherwise.
+    #[must_use]
+    pub const fn sets_ceilings(self) -> bool {
+        matches!(self, PolicyLayer::BuiltIn | PolicyLayer::System | PolicyLayer::Organisation)
+    }
 }
 
 /// Compiled rules of every layer. Immutable; one generation.
+///
+/// Built by `PolicySet::compile`; asked by `PolicySet::decide` and `PolicySet::explain`.
 #[derive(Debug)]
 pub struct PolicySet {
     generation: u64,
+    shapes: Vec<facts::Shape>,
+    data_dir: Option<Box<str>>,
+    built_in: Table,
+    system: Option<Table>,
+    organisation: Option<Table>,
+    templates: BTreeMap<&'static str, Arc<Layer>>,
+    agents: HashMap<Box<str>, AgentLayers>,
+    user: Option<Table>,
+}
+
+/// What an agent has of its own.
+#[derive(Debug)]
+struct AgentLayers {
+    template: Arc<Layer>,
+    own: Option<Table>,
 }
 
 /// What a decision is about.
@@ -62,129 +154,10 @@ pub struct Query<'a> {
     pub workspace: &'a str,
 }
 
-/// The answer. Only [`PolicySet::decide`] makes one.
-#[derive(Debug, Clone)]
-pub struct Verdict {
-    tier: Tier,
-    generation: u64,
-}
-
-/// Sliding windows by (principal, rule). Shared by all decisions; survives restarts through
-/// [`RateCounters::snapshot`].
-#[derive(Debug, Default)]
-pub struct RateCounters {}
-
-/// A refusal by a rate limit that names no other tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)]
-pub struct RateRefusal {
-    pub used: u32,
-    pub max: u32,
-    pub window_seconds: u64,
-    pub retry_after_seconds: u64,
-}
-
-/// A decision with its reasons: spec/policy.md, «Every decision explains itself».
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
-pub struct Explanation {
-    pub tier: Tier,
-    pub layers: Vec<LayerAnswer>,
-    pub winner: String,
-    pub rate: Option<RateUse>,
-    pub generation: u64,
-}
-
-/// What one layer says.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
-pub struct LayerAnswer {
-    pub layer: String,
-    pub tier: Option<Tier>,
-    pub file: Option<String>,
-    pub line: Option<usize>,
-    pub rule: Option<String>,
-    pub reason: Option<String>,
-    /// `ceiling` or `baseline`.
-    pub force: Option<&'static str>,
-}
-
-/// The state of the rate limit that a decision counted against.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[allow(missing_docs)]
-pub struct RateUse {
-    pub used: u32,
-    pub max: u32,
-    pub window: u64,
-}
-
 impl PolicySet {
-    /// Compiles every layer. On fatal problems there is no set; warnings come beside it.
-    ///
-    /// # Errors
-    /// Every fatal problem found, with file, line, column and the nearest valid name.
-    pub fn compile(_sources: &Sources, _catalog: &Catalog, _generation: u64) -> Result<(PolicySet, Vec<Diagnostic>), Vec<Diagnostic>> {
-        todo!()
-    }
-
     /// Which generation this is.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
-    }
-
-    /// Decides a call and counts it against the rate limits it matches. No allocation on the hit path.
-    ///
-    /// # Errors
-    /// A rate limit is used up and names no more restrictive tier.
-    pub fn decide(&self, _query: &Query<'_>, _rates: &RateCounters) -> Result<Verdict, RateRefusal> {
-        todo!()
-    }
-
-    /// The same decision with its reasons, counting nothing.
-    #[must_use]
-    pub fn explain(&self, _query: &Query<'_>, _rates: &RateCounters) -> Explanation {
-        todo!()
-    }
-
-    /// The tier a capability has for a principal before any input is known: `None` if every call would
-    /// be blocked (so it is not listed), else the least restrictive tier a call could get.
-    #[must_use]
-    pub fn listed_tier(&self, _principal: &Principal, _definition: &Definition) -> Option<Tier> {
-        todo!()
-    }
-
-    /// Rules that apply to a principal, for `agent.policy`: outermost layer first.
-    #[must_use]
-    pub fn rules_for(&self, _principal: &Principal) -> Vec<serde_json::Value> {
-        todo!()
-    }
-}
-
-impl Verdict {
-    /// The tier that won.
-    #[must_use]
-    pub fn tier(&self) -> Tier {
-        self.tier
-    }
-
-    /// The generation of the rules that decided.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-}
-
-impl RateCounters {
-    /// All windows that still count, for storage.
-    #[must_use]
-    pub fn snapshot(&self, _now: Timestamp) -> serde_json::Value {
-        todo!()
-    }
-
-    /// Restores what [`RateCounters::snapshot`] gave; entries that no longer parse are dropped.
-    #[must_use]
-    pub fn restore(_snapshot: &serde_json::Value, _now: Timestamp) -> RateCounters {
-        todo!()
     }
 }

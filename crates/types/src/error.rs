@@ -104,6 +104,12 @@ impl CallError {
         self
     }
 
+    /// Whether [`CallError::recover_by`] gave it recovery actions of its own.
+    #[must_use]
+    pub fn has_own_recovery(&self) -> bool {
+        self.0.recovery.is_some()
+    }
+
     /// Which error of the catalogue this is.
     #[must_use]
     pub fn error_type(&self) -> ErrorType {
@@ -153,6 +159,25 @@ impl CallError {
             inputs: None,
         };
         self.0.error_type.spec().recovery.iter().map(from_spec).collect()
+    }
+
+    /// Reads back what [`CallError::to_json`] wrote, for a result that was stored. A code that this
+    /// build does not know becomes `Internal`.
+    #[must_use]
+    pub fn from_json(json: &Value) -> Self {
+        let known = json["error_type"].as_str().and_then(ErrorType::from_code);
+        let Some(error_type) = known else {
+            return Self::internal_failure("a stored error has an unknown type");
+        };
+        let mut error = Self::new(error_type);
+        if let Value::Object(context) = &json["context"] {
+            error.0.context = context.clone();
+        }
+        error.0.retry_after = json["retry_after"].as_u64();
+        let description = error.description();
+        let stored = json["description"].as_str().unwrap_or_default();
+        error.0.detail = stored.strip_prefix(&description).map(|rest| rest.trim().to_owned()).filter(|rest| !rest.is_empty());
+        error
     }
 
     /// The structured error as JSON.

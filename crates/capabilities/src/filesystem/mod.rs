@@ -1,18 +1,70 @@
 //! Files of an agent's workspace. Synchronous and free of gateway types, so that the same code runs
 //! in the gateway or in a confined worker process.
 
+mod append;
+mod atomic;
+mod copy;
+mod delete;
+mod edit;
+mod fault;
+mod io;
+mod list;
+mod pattern;
+mod preview;
+mod read;
+mod recovery;
+mod relocate;
+mod restore;
+mod roots;
+mod search;
+mod search_content;
+mod stat;
+mod text;
+mod trash;
+mod walk;
+mod watch;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
 use kruxos_catalog::Definition;
-use kruxos_types::{CallError, Clock, Principal};
+use kruxos_types::{CallError, Clock, Object, Principal};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::Permit;
 
+/// How the agent sees its workspace.
+const WORKSPACE: &str = "/workspace";
+
 /// Where one principal's files are and what bounds them. Holds directory handles: every path is
 /// resolved below one of them by the kernel (openat2), never by comparing strings.
-#[derive(Debug)]
-pub struct Files {}
+pub struct Files {
+    roots: roots::Roots,
+    workspace: PathBuf,
+    trash: trash::Trash,
+    principal: Principal,
+    session: Option<String>,
+    clock: Arc<dyn Clock>,
+    watches: watch::Watches,
+    sums: io::Sums,
+    /// Held from the last look at a file to its replacement, so that two calls of one principal do
+    /// not lose each other's change.
+    changing: Mutex<()>,
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files")
+            .field("principal", &self.principal)
+            .field("workspace", &self.workspace)
+            .finish_non_exhaustive()
+    }
+}
 
 /// What opening [`Files`] takes.
 #[derive(Debug, Clone)]
@@ -47,19 +99,40 @@ impl Files {
     ///
     /// # Errors
     /// The directories cannot be made or opened.
-    pub fn open(_options: FilesOptions, _clock: Arc<dyn Clock>, _events: EventSink) -> std::io::Result<Files> {
-        todo!()
+    pub fn open(options: FilesOptions, clock: Arc<dyn Clock>, events: EventSink) -> std::io::Result<Files> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.workspace)?;
+        let workspace = options.workspace.canonicalize()?;
+        let root = roots::Root::open("workspace", WORKSPACE, &options.workspace)?;
+        Ok(Files {
+            roots: roots::Roots::new(root),
+            workspace,
+            trash: trash::Trash::open(&options.trash, options.trash_keep)?,
+            principal: options.principal,
+            session: None,
+            watches: watch::Watches::new(options.max_watches, events, Arc::clone(&clock)),
+            clock,
+            sums: io::Sums::default(),
+            changing: Mutex::new(()),
+        })
+    }
+
+    /// Notes this session in the trash beside everything that is deleted or overwritten from now on,
+    /// so that a session's changes can be undone. [`run_in_session`] names it for one call instead.
+    #[must_use]
+    pub fn in_session(mut self, session: &str) -> Files {
+        self.session = Some(session.to_owned());
+        self
     }
 
     /// The workspace's real path.
     #[must_use]
     pub fn workspace(&self) -> &Path {
-        todo!()
+        &self.workspace
     }
 
     /// Ends all watches, for instance when the session ends.
     pub fn end_watches(&self) {
-        todo!()
+        self.watches.end();
     }
 
     /// Removes what has been in the trash too long. Answers how many entries went.
@@ -67,7 +140,12 @@ impl Files {
     /// # Errors
     /// The trash cannot be read.
     pub fn clean_trash(&self) -> std::io::Result<u64> {
-        todo!()
+        self.trash.clean(self.clock.now())
+    }
+
+    /// Held while a file is replaced.
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -75,14 +153,78 @@ impl Files {
 ///
 /// # Errors
 /// What the capability's definition declares, or a common error.
-pub fn run(_definition: &Definition, permit: Permit, _files: &Files) -> Result<Value, CallError> {
-    let _inputs = permit.spend();
-    todo!()
+pub fn run(definition: &Definition, permit: Permit, files: &Files) -> Result<Value, CallError> {
+    run_in_session(definition, permit, files, files.session.as_deref())
+}
+
+/// [`run`], naming the session that the trash notes beside what the call replaces or deletes.
+///
+/// # Errors
+/// What the capability's definition declares, or a common error.
+pub fn run_in_session(
+    definition: &Definition,
+    permit: Permit,
+    files: &Files,
+    session: Option<&str>,
+) -> Result<Value, CallError> {
+    let inputs = permit.spend();
+    let hints = recovery::Hints::of(&inputs);
+    execute(definition.name, inputs, files, session)
+        .map_err(|error| recovery::with_declared(error, definition, &hints))
+}
+
+/// One call on its way through a handler.
+struct Scope<'a> {
+    files: &'a Files,
+    capability: &'a str,
+    session: Option<&'a str>,
+}
+
+impl<'a> Scope<'a> {
+    /// What the trash notes beside an entry.
+    fn by(&self) -> trash::By<'a> {
+        trash::By {
+            capability: self.capability,
+            session: self.session,
+            principal: &self.files.principal,
+            now: self.files.clock.now(),
+        }
+    }
+}
+
+/// Finds the handler. The only caller outside tests spends a permit first.
+fn execute(name: &str, inputs: Object, files: &Files, session: Option<&str>) -> Result<Value, CallError> {
+    let scope = &Scope { files, capability: name, session };
+    match name {
+        "filesystem.read" => read::run(arguments(inputs)?, scope),
+        "filesystem.list" => list::run(arguments(inputs)?, scope),
+        "filesystem.stat" => stat::run(arguments(inputs)?, scope),
+        "filesystem.write" => write::run(arguments(inputs)?, scope),
+        "filesystem.append" => append::run(arguments(inputs)?, scope),
+        "filesystem.copy" => copy::run(arguments(inputs)?, scope),
+        "filesystem.move" => relocate::run(arguments(inputs)?, scope),
+        "filesystem.delete" => delete::run(arguments(inputs)?, scope),
+        "filesystem.restore" => restore::run(arguments(inputs)?, scope),
+        "filesystem.edit" => edit::run(arguments(inputs)?, scope),
+        "filesystem.search" => search::run(arguments(inputs)?, scope),
+        "filesystem.search_content" => search_content::run(arguments(inputs)?, scope),
+        "filesystem.watch" => watch::run(arguments(inputs)?, scope),
+        other => Err(CallError::internal_failure(format!("no handler for {other}"))),
+    }
+}
+
+/// Typed arguments. Admission has checked them; what it missed is still an error and not a guess.
+fn arguments<T: DeserializeOwned>(inputs: Object) -> Result<T, CallError> {
+    serde_json::from_value(Value::Object(inputs)).map_err(|error| {
+        CallError::invalid_input("arguments", &error.to_string(), "the arguments of the definition")
+    })
 }
 
 /// What a call would change, for the approver: unified diff, paths and sizes. Computed from the exact
-/// inputs; changes nothing. `{kind, summary, diff?, paths?, restorable?, notes}`.
+/// inputs; changes nothing. `{kind, summary, diff?, paths?, restorable?, notes, target_state?}`;
+/// `target_state` is `{exists, size, modified, sha256}` as the preview saw the target, so that a
+/// later look can tell whether it changed since.
 #[must_use]
-pub fn preview(_definition: &Definition, _inputs: &kruxos_types::Object, _files: &Files) -> Value {
-    todo!()
+pub fn preview(definition: &Definition, inputs: &Object, files: &Files) -> Value {
+    preview::of(definition.name, inputs, files)
 }

@@ -1,0 +1,166 @@
+//! Walking a tree by handles: every directory is opened below the starting one with links refused, so
+//! the walk cannot be led out, whatever is moved meanwhile.
+
+use super::atomic::is_temporary;
+use super::roots::{DIRECTORY, READ, open_beneath};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+use std::time::{Duration, Instant};
+
+/// Time one search may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Entries one search looks at.
+const MAX_SEEN: u64 = 1_000_000;
+/// Directories within directories.
+const MAX_DEPTH: usize = 256;
+/// Longest path below the start, in bytes: the kernel's `PATH_MAX`.
+const MAX_REL: usize = 4_096;
+
+/// One walk.
+pub(super) struct Walk {
+    start: OwnedFd,
+    include_hidden: bool,
+    deadline: Instant,
+    seen: u64,
+    /// Something was left out: a bound or the deadline was hit, or a directory could not be read.
+    pub(super) cut: bool,
+}
+
+/// An entry on the way.
+pub(super) struct Found<'w> {
+    /// Raw path below the start.
+    pub(super) rel: &'w [u8],
+    pub(super) kind: FileType,
+    directory: BorrowedFd<'w>,
+    name: &'w std::ffi::CStr,
+}
+
+impl Found<'_> {
+    /// Its facts; a link is not followed.
+    pub(super) fn stat(&self) -> Option<Stat> {
+        rustix::fs::statat(self.directory, self.name, AtFlags::SYMLINK_NOFOLLOW).ok()
+    }
+}
+
+/// Whether a walk goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    On,
+    Stop,
+}
+
+impl Walk {
+    /// Starts at an opened directory.
+    pub(super) fn new(start: OwnedFd, include_hidden: bool) -> Walk {
+        Walk { start, include_hidden, deadline: Instant::now() + DEADLINE, seen: 0, cut: false }
+    }
+
+    /// When the work has to end.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether it has.
+    pub(super) fn is_late(&self) -> bool {
+        Instant::now() > self.deadline
+    }
+
+    /// Visits all entries below the start, in no particular order.
+    pub(super) fn each(&mut self, mut visit: impl FnMut(&Found<'_>) -> Next) {
+        let mut waiting: Vec<Vec<u8>> = vec![Vec::new()];
+        while let Some(rel) = waiting.pop() {
+            match self.directory(&rel, &mut waiting, &mut visit) {
+                Ok(Next::On) => {}
+                Ok(Next::Stop) => {
+                    self.cut = true;
+                    return;
+                }
+                // Gone or replaced meanwhile, or not ours to read.
+                Err(_) => self.cut = true,
+            }
+        }
+    }
+
+    fn directory(
+        &mut self,
+        rel: &[u8],
+        waiting: &mut Vec<Vec<u8>>,
+        visit: &mut impl FnMut(&Found<'_>) -> Next,
+    ) -> Result<Next, Errno> {
+        let mut entries = Dir::new(self.open(rel, DIRECTORY)?)?;
+        while let Some(entry) = entries.read() {
+            let entry = entry?;
+            let name = entry.file_name();
+            let bytes = name.to_bytes();
+            let hidden = bytes.starts_with(b".") && !self.include_hidden;
+            if bytes == b"." || bytes == b".." || hidden || is_temporary(bytes) {
+                continue;
+            }
+            self.seen += 1;
+            if self.seen > MAX_SEEN || (self.seen.is_multiple_of(256) && self.is_late()) {
+                return Ok(Next::Stop);
+            }
+            let path = join(rel, bytes);
+            let directory = entries.fd()?;
+            let kind = match entry.file_type() {
+                FileType::Unknown => rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+                known => known,
+            };
+            if visit(&Found { rel: &path, kind, directory, name }) == Next::Stop {
+                return Ok(Next::Stop);
+            }
+            if kind == FileType::Directory {
+                let depth = path.iter().filter(|byte| **byte == b'/').count() + 1;
+                if depth >= MAX_DEPTH || path.len() >= MAX_REL {
+                    self.cut = true;
+                } else {
+                    waiting.push(path);
+                }
+            }
+        }
+        Ok(Next::On)
+    }
+
+    /// Opens something found; never through a link.
+    fn open(&self, rel: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = if rel.is_empty() { b".".as_slice() } else { rel };
+        open_beneath(self.start.as_fd(), path, flags, ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Opens a regular file that was found; `None` if it is gone, has changed its type, or is no file.
+    pub(super) fn open_file(&self, rel: &[u8]) -> Option<(OwnedFd, Stat)> {
+        let file = self.open(rel, READ).ok()?;
+        let stat = rustix::fs::fstat(&file).ok()?;
+        (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some((file, stat))
+    }
+
+    /// The facts of something found; a link is not followed.
+    pub(super) fn stat(&self, rel: &[u8]) -> Option<Stat> {
+        let handle = self.open(rel, OFlags::PATH | OFlags::NOFOLLOW).ok();
+        match handle {
+            Some(handle) => rustix::fs::fstat(&handle).ok(),
+            // A link at the end is refused above; its own facts need its directory.
+            None => {
+                let (parent, name) = match rel.iter().rposition(|byte| *byte == b'/') {
+                    Some(at) => (rel.get(..at)?, rel.get(at + 1..)?),
+                    None => (b".".as_slice(), rel),
+                };
+                let directory = self.open(parent, DIRECTORY).ok()?;
+                rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()
+            }
+        }
+    }
+}
+
+/// `rel/name`.
+pub(super) fn join(rel: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(rel.len() + name.len() + 1);
+    path.extend_from_slice(rel);
+    if !rel.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}

@@ -1,0 +1,392 @@
+//! `filesystem.watch`: inotify on handles. One thread and one inotify instance for each principal that
+//! watches anything, started with its first watch.
+
+use super::atomic::is_temporary;
+use super::list::directory_fault;
+use super::pattern::Glob;
+use super::roots::{DIRECTORY, open_beneath, show_name};
+use super::walk::join;
+use super::{EventSink, FileEvent, Scope, fault};
+use kruxos_types::{CallError, Clock, ErrorType, random_base32};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::fs::{Dir, FileType, ResolveFlags};
+use rustix::io::Errno;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+const DO: &str = "watch";
+/// Directories watched for one principal, in all its watches: the kernel counts them for each user.
+const MAX_DIRECTORIES: usize = 4_096;
+/// Bytes of events read at once.
+const BUFFER: usize = 16 << 10;
+/// The thread only reads and passes on.
+const STACK: usize = 256 << 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Args {
+    path: String,
+    #[serde(default)]
+    recursive: bool,
+    event_types: Option<Vec<Event>>,
+    pattern: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Event {
+    Created,
+    Modified,
+    Deleted,
+    Renamed,
+}
+
+impl Event {
+    fn name(self) -> &'static str {
+        match self {
+            Event::Created => "created",
+            Event::Modified => "modified",
+            Event::Deleted => "deleted",
+            Event::Renamed => "renamed",
+        }
+    }
+}
+
+/// The watches of one principal.
+pub(super) struct Watches {
+    max: usize,
+    events: EventSink,
+    clock: Arc<dyn Clock>,
+    engine: Mutex<Option<Engine>>,
+}
+
+/// The running thread's other end.
+struct Engine {
+    shared: Arc<Shared>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+struct Shared {
+    inotify: OwnedFd,
+    wake: OwnedFd,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    watches: HashMap<String, Arc<Watch>>,
+    /// What each kernel watch stands for: the same directory may be in several watches.
+    directories: HashMap<i32, Vec<(Arc<Watch>, Vec<u8>)>>,
+}
+
+struct Watch {
+    id: String,
+    start: OwnedFd,
+    /// The watched directory as the agent sees it.
+    shown: String,
+    recursive: bool,
+    types: Option<HashSet<Event>>,
+    glob: Option<Glob>,
+}
+
+pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
+    let glob = args.pattern.as_deref().map(Glob::new).transpose().map_err(|error| {
+        // The definition of this capability declares no InvalidPattern.
+        let reason = error.context().get("reason").and_then(Value::as_str).unwrap_or("not a glob");
+        CallError::invalid_input("pattern", reason, "a glob such as *.md")
+    })?;
+    let place = scope.files.roots.locate("path", &args.path)?;
+    let start = place.open_directory().map_err(|errno| {
+        let error = directory_fault(&place, errno);
+        if error.error_type() == ErrorType::NotADirectory {
+            return fault::bad_path(&args.path, "it is not a directory", "a directory; pattern picks files in it");
+        }
+        error
+    })?;
+    let watch = Watch {
+        id: format!("wat_{}", random_base32(16)),
+        start,
+        shown: place.show(),
+        recursive: args.recursive,
+        types: args.event_types.map(|types| types.into_iter().collect()),
+        glob,
+    };
+    let answer = json!({ "watch_id": watch.id, "path": watch.shown, "recursive": watch.recursive });
+    scope.files.watches.add(watch).map_err(|refused| match refused {
+        Refused::TooMany { limit, current } => fault::of(ErrorType::TooManyWatches, &args.path)
+            .with("limit", limit)
+            .with("current", current),
+        Refused::Errno(errno) => place.fault(errno, DO),
+    })?;
+    Ok(answer)
+}
+
+enum Refused {
+    TooMany { limit: usize, current: usize },
+    Errno(Errno),
+}
+
+impl Watches {
+    pub(super) fn new(max: usize, events: EventSink, clock: Arc<dyn Clock>) -> Watches {
+        Watches { max, events, clock, engine: Mutex::new(None) }
+    }
+
+    fn add(&self, watch: Watch) -> Result<(), Refused> {
+        let mut engine = self.lock();
+        if engine.is_none() {
+            *engine = Some(self.start().map_err(Refused::Errno)?);
+        }
+        let Some(running) = engine.as_ref() else { return Err(Refused::Errno(Errno::IO)) };
+        let shared = &running.shared;
+        let mut state = lock(&shared.state);
+        if state.watches.len() >= self.max {
+            return Err(Refused::TooMany { limit: self.max, current: state.watches.len() });
+        }
+        let watch = Arc::new(watch);
+        state.watches.insert(watch.id.clone(), Arc::clone(&watch));
+        let added = shared.watch_tree(&mut state, &watch, Vec::new(), &mut |_, _| {});
+        if added.is_err() {
+            shared.remove(&mut state, &watch.id);
+        }
+        added
+    }
+
+    fn start(&self) -> Result<Engine, Errno> {
+        let shared = Arc::new(Shared {
+            inotify: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
+            wake: eventfd(0, EventfdFlags::CLOEXEC)?,
+            state: Mutex::default(),
+        });
+        let (events, clock) = (Arc::clone(&self.events), Arc::clone(&self.clock));
+        let worker = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("file-watch".to_owned())
+            .stack_size(STACK)
+            .spawn(move || worker.pump(&events, clock.as_ref()))
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+        Ok(Engine { shared, thread })
+    }
+
+    /// Ends the thread and with it every watch.
+    pub(super) fn end(&self) {
+        let Some(engine) = self.lock().take() else { return };
+        if let Err(errno) = rustix::io::write(&engine.shared.wake, &1u64.to_ne_bytes()) {
+            tracing::error!(%errno, "the file watcher cannot be woken");
+            return;
+        }
+        // A sink may drop the last handle from the thread itself, which must not wait for itself.
+        if engine.thread.thread().id() != std::thread::current().id() && engine.thread.join().is_err() {
+            tracing::error!("the file watcher ended with a panic");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Engine>> {
+        lock(&self.engine)
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A change before it is told: which watch, what, where below the watch.
+type Seen = (Arc<Watch>, Event, Vec<u8>);
+
+impl Shared {
+    /// Watches a directory of a watch, and those below it where it is recursive. `each` sees what is
+    /// already there.
+    fn watch_tree(
+        &self,
+        state: &mut State,
+        watch: &Arc<Watch>,
+        rel: Vec<u8>,
+        each: &mut dyn FnMut(Vec<u8>, FileType),
+    ) -> Result<(), Refused> {
+        let mut waiting = vec![rel];
+        while let Some(rel) = waiting.pop() {
+            let current = state.directories.len();
+            if current >= MAX_DIRECTORIES {
+                return Err(Refused::TooMany { limit: MAX_DIRECTORIES, current });
+            }
+            let path = if rel.is_empty() { b".".as_slice() } else { &rel };
+            let directory =
+                match open_beneath(watch.start.as_fd(), path, DIRECTORY, ResolveFlags::NO_SYMLINKS) {
+                    Ok(directory) => directory,
+                    // Below the start things may go away while we look.
+                    Err(_) if !rel.is_empty() => continue,
+                    Err(errno) => return Err(Refused::Errno(errno)),
+                };
+            let flags = WatchFlags::CREATE
+                | WatchFlags::MODIFY
+                | WatchFlags::DELETE
+                | WatchFlags::MOVED_FROM
+                | WatchFlags::MOVED_TO
+                | WatchFlags::ONLYDIR;
+            // By the handle, so that it is this directory and no other of its name.
+            let handle = format!("/proc/self/fd/{}", directory.as_raw_fd());
+            let number = inotify::add_watch(&self.inotify, handle, flags).map_err(|errno| match errno {
+                Errno::NOSPC => Refused::TooMany { limit: current, current },
+                other => Refused::Errno(other),
+            })?;
+            let known = state.directories.entry(number).or_default();
+            if !known.iter().any(|(other, at)| Arc::ptr_eq(other, watch) && *at == rel) {
+                known.push((Arc::clone(watch), rel.clone()));
+            }
+            if watch.recursive {
+                let entries = Dir::new(directory).map_err(Refused::Errno)?;
+                for entry in entries.flatten() {
+                    let name = entry.file_name().to_bytes();
+                    if name == b"." || name == b".." || is_temporary(name) {
+                        continue;
+                    }
+                    let path = join(&rel, name);
+                    each(path.clone(), entry.file_type());
+                    if entry.file_type() == FileType::Directory {
+                        waiting.push(path);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, state: &mut State, id: &str) {
+        state.watches.remove(id);
+        state.directories.retain(|number, known| {
+            known.retain(|(watch, _)| watch.id != id);
+            if known.is_empty() {
+                // The kernel has let go of it already if the directory is gone.
+                let _gone = inotify::remove_watch(&self.inotify, *number);
+            }
+            !known.is_empty()
+        });
+    }
+
+    /// The thread: waits for events until it is woken to end.
+    fn pump(&self, events: &EventSink, clock: &dyn Clock) {
+        let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+        loop {
+            let mut ready = [
+                PollFd::new(&self.inotify, PollFlags::IN),
+                PollFd::new(&self.wake, PollFlags::IN),
+            ];
+            match poll(&mut ready, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => {
+                    tracing::error!(%errno, "the file watcher ends");
+                    return;
+                }
+            }
+            if !ready[1].revents().is_empty() {
+                return;
+            }
+            for (watch, event, rel) in self.read(&mut buffer) {
+                if watch.types.as_ref().is_some_and(|types| !types.contains(&event))
+                    || watch.glob.as_ref().is_some_and(|glob| !glob.matches(&rel))
+                {
+                    continue;
+                }
+                events(FileEvent {
+                    watch_id: watch.id.clone(),
+                    event: event.name(),
+                    path: format!("{}/{}", watch.shown, show_name(&rel).0),
+                    at: clock.now(),
+                });
+            }
+        }
+    }
+
+    /// Everything that is waiting, each modification of a file once.
+    fn read(&self, buffer: &mut [MaybeUninit<u8>]) -> Vec<Seen> {
+        let mut seen: Vec<Seen> = Vec::new();
+        let mut left: Vec<(u32, bool, Vec<Seen>)> = Vec::new();
+        let mut state = lock(&self.state);
+        let mut reader = Reader::new(&self.inotify, buffer);
+        // `AGAIN` when all is read; anything else comes again with the next poll.
+        while let Ok(event) = reader.next() {
+            let flags = event.events();
+            if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                tracing::warn!("file events were lost: the kernel's queue was full");
+                continue;
+            }
+            if flags.contains(ReadFlags::IGNORED) {
+                state.directories.remove(&event.wd());
+                continue;
+            }
+            let Some(name) = event.file_name().map(std::ffi::CStr::to_bytes) else { continue };
+            let Some(known) = state.directories.get(&event.wd()).cloned() else { continue };
+            let at = |event| known.iter().map(|(watch, rel)| (Arc::clone(watch), event, join(rel, name))).collect::<Vec<_>>();
+            let temporary = is_temporary(name);
+            if flags.contains(ReadFlags::MOVED_FROM) {
+                left.push((event.cookie(), temporary, at(Event::Deleted)));
+                continue;
+            }
+            if temporary {
+                continue;
+            }
+            let is_new = flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
+            let what = if flags.contains(ReadFlags::MOVED_TO) {
+                match left.iter().position(|(cookie, ..)| *cookie == event.cookie()) {
+                    // The product's own way to replace a file.
+                    Some(from) if left.swap_remove(from).1 => Event::Modified,
+                    Some(_) => Event::Renamed,
+                    None => Event::Created,
+                }
+            } else if flags.contains(ReadFlags::CREATE) {
+                Event::Created
+            } else if flags.contains(ReadFlags::DELETE) {
+                Event::Deleted
+            } else {
+                Event::Modified
+            };
+            let changes = at(what);
+            if is_new && flags.contains(ReadFlags::ISDIR) {
+                self.follow_new(&mut state, &changes, &mut seen);
+            }
+            add(&mut seen, changes);
+        }
+        // What left for nowhere that is watched is gone from here.
+        for (_, temporary, gone) in left {
+            if !temporary {
+                add(&mut seen, gone);
+            }
+        }
+        seen
+    }
+
+    /// Watches a new directory of a recursive watch and tells what came into it before that.
+    fn follow_new(&self, state: &mut State, changes: &[Seen], seen: &mut Vec<Seen>) {
+        for (watch, _, rel) in changes.iter().filter(|(watch, ..)| watch.recursive) {
+            let mut inside = Vec::new();
+            let followed = self.watch_tree(state, watch, rel.clone(), &mut |path, _| inside.push(path));
+            if followed.is_err() {
+                tracing::warn!("a new directory is not watched: too many are");
+            }
+            add(seen, inside.into_iter().map(|path| (Arc::clone(watch), Event::Created, path)).collect());
+        }
+    }
+}
+
+/// Adds changes, but no second «created» or «modified» of the same file in one go.
+fn add(seen: &mut Vec<Seen>, changes: Vec<Seen>) {
+    for change in changes {
+        let repeats = matches!(change.1, Event::Created | Event::Modified)
+            && seen.iter().rev().find(|(watch, _, rel)| Arc::ptr_eq(watch, &change.0) && *rel == change.2).is_some_and(
+                |(_, event, _)| *event == change.1 || (*event == Event::Created && change.1 == Event::Modified),
+            );
+        if !repeats {
+            seen.push(change);
+        }
+    }
+}

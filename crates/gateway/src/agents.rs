@@ -1,0 +1,246 @@
+//! Agents and User tokens: creating, rotating, revoking, pausing. Every change is audited, takes
+//! effect at once, and ends the sessions that it must end.
+
+use crate::auth::{new_agent_token, new_user_token};
+use crate::events::EventType;
+use crate::gateway::Gateway;
+use arc_swap::ArcSwap;
+use kruxos_audit::{Durability, Kind, Record, Status};
+use kruxos_store::{Agent, AgentPatch, AgentStatus, NewAgent, Store, StoreError, UserToken};
+use kruxos_types::{AgentName, CallError, Object, Principal};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The template that an agent starts from when none is named.
+pub const DEFAULT_GROUP: &str = "team-moderate";
+/// Policy groups an agent can be put in: the shipped templates.
+pub const GROUPS: [&str; 3] = ["personal-permissive", "team-moderate", "enterprise-restrictive"];
+/// Name of the agent that `kruxos up` makes.
+pub const DEFAULT_AGENT: &str = "default-agent";
+
+/// Every agent, in memory: a call looks here, never in the database.
+#[derive(Debug)]
+pub struct AgentBook(ArcSwap<BTreeMap<String, Agent>>);
+
+impl AgentBook {
+    pub(crate) async fn load(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self(ArcSwap::from_pointee(Self::read(store).await?)))
+    }
+
+    async fn read(store: &Store) -> Result<BTreeMap<String, Agent>, StoreError> {
+        let agents = store.agents().await?;
+        Ok(agents.into_iter().map(|agent| (agent.name.to_string(), agent)).collect())
+    }
+
+    /// One agent.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Agent> {
+        self.0.load().get(name).cloned()
+    }
+
+    /// All agents by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Agent> {
+        self.0.load().values().cloned().collect()
+    }
+
+    /// Which template each agent starts from.
+    #[must_use]
+    pub fn groups(&self) -> BTreeMap<String, String> {
+        self.0.load().iter().map(|(name, agent)| (name.clone(), agent.policy_group.clone())).collect()
+    }
+}
+
+/// What creating an agent takes.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct CreateAgent {
+    pub name: AgentName,
+    pub purpose: String,
+    pub policy_group: String,
+    pub settings: Object,
+}
+
+/// A created or rotated agent with its token, which is shown this once.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct AgentWithToken {
+    pub agent: Agent,
+    pub token: String,
+}
+
+impl Gateway {
+    /// Registers an agent with a workspace of its own.
+    ///
+    /// # Errors
+    /// The name is taken, the group unknown, or the workspace cannot be made.
+    pub async fn create_agent(&self, new: CreateAgent, by: &Principal) -> Result<AgentWithToken, CallError> {
+        if !GROUPS.contains(&new.policy_group.as_str()) {
+            return Err(CallError::invalid_input(
+                "policy_group",
+                &format!("'{}' is not a policy group", new.policy_group),
+                &GROUPS.join(", "),
+            ));
+        }
+        let workspace = self.layout.workspace_root.join(new.name.as_str());
+        crate::layout::make_private(&workspace).map_err(CallError::internal_failure)?;
+        let (token, token_sha256) = new_agent_token();
+        let agent = self
+            .store
+            .create_agent(NewAgent {
+                name: new.name,
+                purpose: new.purpose,
+                policy_group: new.policy_group,
+                workspace: workspace.display().to_string(),
+                token_sha256,
+                settings: new.settings,
+            })
+            .await?;
+        self.agents_changed().await?;
+        self.audit_agent(by, &agent, "created").await?;
+        Ok(AgentWithToken { agent, token })
+    }
+
+    /// Gives an agent a new token; the old one and its sessions end.
+    ///
+    /// # Errors
+    /// The agent does not exist, or the store's.
+    pub async fn rotate_agent(&self, name: &AgentName, by: &Principal) -> Result<AgentWithToken, CallError> {
+        let (token, token_sha256) = new_agent_token();
+        let agent = self.store.rotate_agent(name, token_sha256).await?;
+        self.agents_changed().await?;
+        self.end_session(&Principal::agent(name.as_str()), "token rotated").await;
+        self.audit_agent(by, &agent, "rotated").await?;
+        Ok(AgentWithToken { agent, token })
+    }
+
+    /// Changes purpose, policy group or settings.
+    ///
+    /// # Errors
+    /// The agent does not exist, or the group is unknown.
+    pub async fn edit_agent(&self, name: &AgentName, patch: AgentPatch, by: &Principal) -> Result<Agent, CallError> {
+        if let Some(group) = patch.policy_group.as_deref().filter(|group| !GROUPS.contains(group)) {
+            let reason = format!("'{group}' is not a policy group");
+            return Err(CallError::invalid_input("policy_group", &reason, &GROUPS.join(", ")));
+        }
+        let agent = self.store.edit_agent(name, patch).await?;
+        self.agents_changed().await?;
+        self.audit_agent(by, &agent, "edited").await?;
+        Ok(agent)
+    }
+
+    /// Pauses, resumes, revokes or restores. Revoking ends the agent's session; pausing keeps it and
+    /// answers every call with `SessionPaused`.
+    ///
+    /// # Errors
+    /// The agent does not exist, or the store's.
+    pub async fn set_agent_status(
+        &self,
+        name: &AgentName,
+        status: AgentStatus,
+        by: &Principal,
+    ) -> Result<Agent, CallError> {
+        let agent = self.store.set_agent_status(name, status).await?;
+        self.agents_changed().await?;
+        let principal = Principal::agent(name.as_str());
+        if let Some(session) = self.sessions.get(&principal) {
+            session.set_paused(status == AgentStatus::Paused);
+        }
+        if status == AgentStatus::Revoked {
+            self.end_session(&principal, "agent revoked").await;
+        }
+        self.audit_agent(by, &agent, &format!("status {}", json!(status).as_str().unwrap_or_default())).await?;
+        Ok(agent)
+    }
+
+    /// Ends an agent's session now, calls that wait included, and pauses the agent so that a client
+    /// that reconnects by itself stays out until `resume`.
+    ///
+    /// # Errors
+    /// The agent does not exist, or the store's.
+    pub async fn kill_agent(&self, name: &AgentName, by: &Principal) -> Result<Agent, CallError> {
+        let agent = self.set_agent_status(name, AgentStatus::Paused, by).await?;
+        self.end_session(&Principal::agent(name.as_str()), "killed by the operator").await;
+        Ok(agent)
+    }
+
+    /// Removes an agent, its token and its state. Its workspace stays where it is.
+    ///
+    /// # Errors
+    /// The agent does not exist, or the store's.
+    pub async fn delete_agent(&self, name: &AgentName, by: &Principal) -> Result<(), CallError> {
+        let agent = self.store.agent(name).await?.ok_or_else(|| StoreError::NotFound(name.to_string()))?;
+        self.end_session(&Principal::agent(name.as_str()), "agent deleted").await;
+        self.store.delete_agent(name).await?;
+        self.agents_changed().await?;
+        self.audit_agent(by, &agent, "deleted").await
+    }
+
+    /// Makes a User token; its value is shown this once.
+    ///
+    /// # Errors
+    /// The label is taken, or the store's.
+    pub async fn create_user_token(&self, label: &str, by: &Principal) -> Result<(UserToken, String), CallError> {
+        let (token, token_sha256) = new_user_token();
+        let stored = self.store.create_user_token(label, token_sha256).await?;
+        self.tokens.replace(self.store.token_owners().await?);
+        self.audit_admin(by, "user_token created", json!({"label": label, "id": stored.id})).await?;
+        Ok((stored, token))
+    }
+
+    /// Revokes a User token by id or label; its session ends.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn revoke_user_token(&self, id_or_label: &str, by: &Principal) -> Result<UserToken, CallError> {
+        let token = self.store.revoke_user_token(id_or_label).await?;
+        self.tokens.replace(self.store.token_owners().await?);
+        self.end_session(&Principal::user(&token.label), "user token revoked").await;
+        self.audit_admin(by, "user_token revoked", json!({"label": token.label, "id": token.id})).await?;
+        Ok(token)
+    }
+
+    /// Takes the store's agents and tokens over into memory and policy.
+    async fn agents_changed(&self) -> Result<(), CallError> {
+        let agents = AgentBook::read(&self.store).await?;
+        self.agents.0.store(Arc::new(agents));
+        self.tokens.replace(self.store.token_owners().await?);
+        if self.agents.groups() != self.policy.groups() {
+            let outcome = self.policy.set_groups(self.agents.groups());
+            self.after_policy_load(outcome).await;
+        }
+        Ok(())
+    }
+
+    async fn audit_agent(&self, by: &Principal, agent: &Agent, what: &str) -> Result<(), CallError> {
+        let facts = json!({"agent": agent.name, "policy_group": agent.policy_group});
+        self.announce(EventType::AgentStatus, Some(agent.name.as_str()), None, || {
+            json!({"agent": agent.name, "change": what, "status": agent.status})
+        });
+        self.audit_admin(by, &format!("agent {what}"), facts).await
+    }
+
+    /// An entry for something an operator did outside any call.
+    pub(crate) async fn audit_admin(&self, by: &Principal, what: &str, facts: Value) -> Result<(), CallError> {
+        let mut metadata = Object::new();
+        metadata.insert("event".to_owned(), json!(what));
+        metadata.insert("facts".to_owned(), facts);
+        let record = Record {
+            actor: by.clone(),
+            session_id: None,
+            interface: Some(kruxos_types::Interface::Cli),
+            kind: Kind::System,
+            capability: None,
+            inputs: None,
+            output_summary: None,
+            status: Status::Success,
+            policy_decision: None,
+            duration_us: None,
+            resource_usage: None,
+            metadata,
+        };
+        self.audit.append(record, Durability::Waited).await.map_err(|e| crate::call::unaudited(&e))?;
+        Ok(())
+    }
+}

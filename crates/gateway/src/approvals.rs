@@ -1,0 +1,444 @@
+//! Held calls: a durable request, a wait that any client can leave, one decision, one execution.
+
+use crate::call::{Admitted, CallAnswer, CallRequest, Caller, Hold};
+use crate::events::EventType;
+use crate::gateway::Gateway;
+use jiff::Timestamp;
+use kruxos_audit::{Durability, Kind, Record, Status};
+use kruxos_capabilities::Permit;
+use kruxos_catalog::Definition;
+use kruxos_store::{
+    Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, TransitionError,
+};
+use kruxos_types::{ApprovalId, CallError, ErrorType, Interface, Object, Principal, Tier};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How long a finished result waits for the agent to call again with the same inputs.
+const RESULT_KEPT: Duration = Duration::from_secs(600);
+/// A client that asked for progress hears at least this often that its call still waits.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// Wakes everybody who waits for a decision.
+#[derive(Debug)]
+pub struct Approvals {
+    changed: watch::Sender<u64>,
+}
+
+impl Default for Approvals {
+    fn default() -> Self {
+        Self { changed: watch::channel(0).0 }
+    }
+}
+
+impl Approvals {
+    fn wake(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+/// Holds a call: makes the request (or finds the one that the same call made before) and waits.
+pub(crate) async fn hold(
+    gateway: &Gateway,
+    caller: &Caller,
+    request: CallRequest,
+    admitted: Admitted,
+    decision: Value,
+    generation: u64,
+) -> CallAnswer {
+    match request_for(gateway, caller, &request, admitted, decision, generation).await {
+        Ok(approval) => wait(gateway, approval, &request, caller).await,
+        Err(error) => CallAnswer::Failed(error),
+    }
+}
+
+async fn request_for(
+    gateway: &Gateway,
+    caller: &Caller,
+    request: &CallRequest,
+    admitted: Admitted,
+    decision: Value,
+    generation: u64,
+) -> Result<Approval, CallError> {
+    let principal = &caller.session.profile.principal;
+    let digest = digest(principal, admitted.definition, &admitted.inputs, generation);
+    let since = earlier(gateway.clock.now(), RESULT_KEPT);
+    if let Some(known) = gateway.store.matching_approval(principal, &digest, since).await? {
+        return Ok(known);
+    }
+    let pending = gateway.store.pending_approvals(Some(principal)).await?;
+    let limit = gateway.config.approval.max_pending_per_agent;
+    if pending >= limit {
+        return Err(CallError::new(ErrorType::ResourceExhausted)
+            .with("resource", "pending approval requests")
+            .with("limit", limit)
+            .with("current", pending));
+    }
+    let preview = gateway.preview(caller, admitted.definition, &admitted.inputs).await;
+    let new = NewApproval {
+        id: ApprovalId::random(),
+        principal: principal.clone(),
+        session_id: caller.session.id.to_string(),
+        interface: caller.interface.as_str().to_owned(),
+        capability: admitted.definition.name.to_string(),
+        shown_inputs: kruxos_audit::redact(&Value::Object(admitted.inputs.clone())),
+        exact_inputs: admitted.inputs,
+        digest,
+        reason: reason(&decision),
+        rule: decision,
+        preview,
+        risk_notes: risk_notes(admitted.definition),
+        expires_at: expiry(gateway),
+    };
+    let approval = gateway.store.create_approval(new).await?;
+    let mut entry = entry(&approval, Kind::Call, Status::Pending);
+    entry.metadata.extend(request.metadata.clone());
+    gateway
+        .audit
+        .append(entry, Durability::Waited)
+        .await
+        .map_err(|error| crate::call::unaudited(&error))?;
+    gateway.announce_approval(EventType::ApprovalRequested, &approval);
+    gateway.approvals.wake();
+    Ok(approval)
+}
+
+/// Waits until the request ends, the hold time passes, the client leaves or the session ends.
+async fn wait(
+    gateway: &Gateway,
+    first: Approval,
+    request: &CallRequest,
+    caller: &Caller,
+) -> CallAnswer {
+    let id = first.id.clone();
+    let hold = match request.hold {
+        Hold::UpTo(time) => time,
+        Hold::Detach => Duration::ZERO,
+    };
+    let deadline = tokio::time::Instant::now() + hold;
+    let mut changed = gateway.approvals.changed.subscribe();
+    let mut approval = first;
+    loop {
+        if let Some(answer) = settled(gateway, &approval).await {
+            return answer;
+        }
+        let next_progress = tokio::time::Instant::now() + PROGRESS_EVERY;
+        tokio::select! {
+            _ = changed.changed() => {}
+            () = tokio::time::sleep_until(deadline) => return pending(approval),
+            () = request.cancel.cancelled() => return CallAnswer::Cancelled,
+            () = caller.session.ended.cancelled() => return pending(approval),
+            () = tokio::time::sleep_until(next_progress), if request.progress.is_some() => {
+                if let Some(progress) = &request.progress {
+                    progress(format!("waiting for approval {id}"));
+                }
+                continue;
+            }
+        }
+        approval = match gateway.store.approval(&id).await {
+            Ok(Some(current)) => current,
+            Ok(None) => return CallAnswer::Failed(CallError::internal_failure("the request is gone")),
+            Err(error) => return CallAnswer::Failed(error.into()),
+        };
+    }
+}
+
+/// The answer of a request that has ended, handed over once.
+async fn settled(gateway: &Gateway, approval: &Approval) -> Option<CallAnswer> {
+    let id = approval.id.as_str();
+    match approval.state {
+        ApprovalState::Pending | ApprovalState::Approved | ApprovalState::Executing => None,
+        ApprovalState::Rejected => Some(CallAnswer::Failed(rejected(approval))),
+        ApprovalState::Expired => Some(CallAnswer::Failed(
+            CallError::new(ErrorType::ApprovalExpired).with("request_id", id),
+        )),
+        ApprovalState::Cancelled => Some(CallAnswer::Failed(
+            CallError::new(ErrorType::ApprovalExpired)
+                .with("request_id", id)
+                .detail("The request was withdrawn."),
+        )),
+        ApprovalState::Executed | ApprovalState::Failed => {
+            if let Err(error) = gateway.store.take_approval_result(&approval.id).await {
+                return Some(CallAnswer::Failed(error.into()));
+            }
+            Some(outcome(approval))
+        }
+    }
+}
+
+/// The stored result of an executed request as an answer.
+#[must_use]
+pub fn outcome(approval: &Approval) -> CallAnswer {
+    let result = approval.result.clone().unwrap_or(Value::Null);
+    if approval.state == ApprovalState::Executed {
+        return CallAnswer::Done(result);
+    }
+    CallAnswer::Failed(CallError::from_json(&result))
+}
+
+fn pending(approval: Approval) -> CallAnswer {
+    let error = pending_error(&approval);
+    CallAnswer::Pending(Box::new(approval), error)
+}
+
+/// `ApprovalPending`: the id, and that the same call made again waits on the same request.
+#[must_use]
+pub fn pending_error(approval: &Approval) -> CallError {
+    CallError::new(ErrorType::ApprovalPending)
+        .with("request_id", approval.id.as_str())
+        .with("capability", approval.capability.as_str())
+        .with("expires_at", json!(approval.expires_at))
+}
+
+fn rejected(approval: &Approval) -> CallError {
+    CallError::new(ErrorType::ApprovalRejected)
+        .with("request_id", approval.id.as_str())
+        .with("reason", approval.decision_reason.as_deref().unwrap_or("no reason given"))
+        .with("decided_by", approval.decided_by.as_deref().unwrap_or("operator"))
+}
+
+impl Gateway {
+    /// Decides a request. Accepting starts its execution at once, in the gateway.
+    ///
+    /// # Errors
+    /// [`TransitionError::Conflict`] carries the request when somebody was faster or it expired.
+    pub async fn decide(&self, id: &ApprovalId, decision: Decision) -> Result<Approval, TransitionError> {
+        let approval = match self.store.decide_approval(id, decision).await {
+            Ok(approval) => approval,
+            Err(TransitionError::Conflict(current)) => {
+                self.approvals.wake();
+                return Err(TransitionError::Conflict(current));
+            }
+            Err(error) => return Err(error),
+        };
+        self.record_transition(&approval).await;
+        if approval.state == ApprovalState::Approved {
+            self.start_approved(approval.id.clone());
+        }
+        Ok(approval)
+    }
+
+    /// Withdraws a pending request, on behalf of the agent that made it.
+    ///
+    /// # Errors
+    /// See [`TransitionError`].
+    pub async fn withdraw(&self, id: &ApprovalId) -> Result<Approval, TransitionError> {
+        let approval = self.store.cancel_approval(id).await?;
+        self.record_transition(&approval).await;
+        Ok(approval)
+    }
+
+    /// Waits until a request has ended or the time is up; answers it as it then is, if it exists and
+    /// belongs to `principal`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn await_approval(
+        &self,
+        id: &ApprovalId,
+        principal: &Principal,
+        time: Duration,
+    ) -> Result<Option<Approval>, CallError> {
+        let deadline = tokio::time::Instant::now() + time;
+        let mut changed = self.approvals.changed.subscribe();
+        loop {
+            let approval = self.store.approval(id).await?.filter(|found| found.principal == *principal);
+            let open = |approval: &Approval| {
+                use ApprovalState::{Approved, Executing, Pending};
+                matches!(approval.state, Pending | Approved | Executing)
+            };
+            if !approval.as_ref().is_some_and(open) {
+                return Ok(approval);
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = tokio::time::sleep_until(deadline) => return Ok(approval),
+            }
+        }
+    }
+
+    /// A reader that wakes whenever any request changes.
+    #[must_use]
+    pub fn approval_changes(&self) -> watch::Receiver<u64> {
+        self.approvals.changed.subscribe()
+    }
+
+    /// Expires what is due. Called by the gateway's timer.
+    pub(crate) async fn expire_approvals(&self) {
+        match self.store.expire_approvals().await {
+            Ok(expired) => {
+                for approval in expired {
+                    self.record_transition(&approval).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot expire approval requests"),
+        }
+    }
+
+    /// After a start: what was decided and never began runs now; what had begun is never run again.
+    pub(crate) async fn recover_approvals(&self) -> Result<(), kruxos_store::StoreError> {
+        let (interrupted, approved) = self.store.recover_approvals().await?;
+        for approval in interrupted {
+            self.record_transition(&approval).await;
+        }
+        for approval in approved {
+            self.start_approved(approval.id);
+        }
+        Ok(())
+    }
+
+    fn start_approved(&self, id: ApprovalId) {
+        let gateway = self.clone();
+        drop(self.tasks.spawn(async move {
+            match gateway.store.claim_approval(&id).await {
+                Ok(claimed) => execute(&gateway, claimed).await,
+                Err(error) => tracing::warn!(%id, %error, "an approved request was not executed here"),
+            }
+        }));
+    }
+
+    async fn record_transition(&self, approval: &Approval) {
+        let status = match approval.state {
+            ApprovalState::Approved => Status::Approved,
+            ApprovalState::Rejected | ApprovalState::Cancelled => Status::Rejected,
+            ApprovalState::Expired => Status::Expired,
+            ApprovalState::Executed => Status::Success,
+            ApprovalState::Failed => Status::Error,
+            ApprovalState::Pending | ApprovalState::Executing => Status::Pending,
+        };
+        let mut entry = entry(approval, Kind::Decision, status);
+        if let Some(by) = &approval.decided_by {
+            entry.actor = Principal::user(by);
+            entry.metadata.insert("decided_by".to_owned(), json!(by));
+        }
+        entry.metadata.insert("decision_reason".to_owned(), json!(approval.decision_reason));
+        if let Err(error) = self.audit.append(entry, Durability::Waited).await {
+            tracing::error!(%error, id = %approval.id, "a decision could not be audited");
+        }
+        self.announce_approval(EventType::ApprovalResolved, approval);
+        self.approvals.wake();
+    }
+}
+
+/// Runs an approved call with exactly the inputs that were approved, unless policy blocks it by now.
+async fn execute(gateway: &Gateway, claimed: ClaimedApproval) {
+    let started = Instant::now();
+    let id = claimed.approval().id.clone();
+    let answer = run_claimed(gateway, &claimed, started).await;
+    let result = match answer {
+        CallAnswer::Done(output) => Ok(output),
+        CallAnswer::Failed(error) => Err(error.to_json()),
+        CallAnswer::Pending(_, error) => Err(error.to_json()),
+        CallAnswer::Cancelled => Err(CallError::internal_failure("cancelled").to_json()),
+    };
+    match gateway.store.finish_approval(&id, result).await {
+        Ok(approval) => gateway.announce_approval(EventType::ApprovalResolved, &approval),
+        Err(error) => tracing::error!(%id, %error, "an executed request could not be finished"),
+    }
+    gateway.approvals.wake();
+}
+
+async fn run_claimed(gateway: &Gateway, claimed: &ClaimedApproval, started: Instant) -> CallAnswer {
+    let approval = claimed.approval();
+    let definition = match gateway.catalog.resolve(&approval.capability) {
+        Ok(definition) => definition,
+        Err(error) => return CallAnswer::Failed(error),
+    };
+    let session = match gateway.session_of(&approval.principal).await {
+        Ok(session) => session,
+        Err(error) => return CallAnswer::Failed(error),
+    };
+    if session.is_paused() {
+        let agent = &*session.profile.principal.name;
+        return CallAnswer::Failed(CallError::new(ErrorType::SessionPaused).with("agent", agent));
+    }
+    let caller = Caller { session, interface: interface(&approval.interface) };
+    let admitted = Admitted { definition, inputs: claimed.exact_inputs().clone() };
+    let policy = gateway.policy.current();
+    let query = crate::call::query(gateway, &caller, &admitted);
+    let explanation = policy.explain(&query, &gateway.rates);
+    let decision = serde_json::to_value(&explanation).unwrap_or(Value::Null);
+    let mut record = crate::call::record(&caller, &admitted, decision.clone(), Object::new());
+    record.metadata.extend(facts(approval));
+    let begun = match crate::call::begin(gateway, definition, record).await {
+        Ok(begun) => begun,
+        Err(error) => return CallAnswer::Failed(crate::call::unaudited(&error)),
+    };
+    let tier = Tier::ApprovalRequired;
+    let result = if explanation.tier == Tier::Blocked {
+        Err(crate::call::denied(&admitted, &decision))
+    } else {
+        gateway.announce_start(&caller, definition, tier);
+        let permit = Permit::by_approval(claimed, &begun, definition);
+        gateway.execute(&caller, definition, permit).await
+    };
+    crate::call::finish(gateway, &caller, definition, tier, begun, result, started).await
+}
+
+/// Binds a decision to exactly one call: who, what, with which inputs, under which rules.
+fn digest(principal: &Principal, definition: &Definition, inputs: &Object, generation: u64) -> String {
+    // serde_json's maps are sorted, so equal inputs give equal bytes.
+    let document = json!([principal, &*definition.name, inputs, generation]);
+    data_encoding::HEXLOWER.encode(&Sha256::digest(document.to_string().as_bytes()))
+}
+
+fn entry(approval: &Approval, kind: Kind, status: Status) -> Record {
+    Record {
+        actor: approval.principal.clone(),
+        session_id: Some(approval.session_id.clone()),
+        interface: Some(interface(&approval.interface)),
+        kind,
+        capability: Some(approval.capability.clone()),
+        inputs: (kind == Kind::Call).then(|| approval.inputs.clone()),
+        output_summary: None,
+        status,
+        policy_decision: (kind == Kind::Call).then(|| approval.rule.clone()),
+        duration_us: None,
+        resource_usage: None,
+        metadata: facts(approval),
+    }
+}
+
+fn facts(approval: &Approval) -> Object {
+    let mut facts = Object::new();
+    facts.insert("approval_request_id".to_owned(), json!(approval.id.as_str()));
+    facts.insert("digest".to_owned(), json!(approval.digest));
+    facts.insert("tier".to_owned(), json!(Tier::ApprovalRequired));
+    facts
+}
+
+fn interface(name: &str) -> Interface {
+    Interface::ALL.into_iter().find(|known| known.as_str() == name).unwrap_or(Interface::Rpc)
+}
+
+fn reason(decision: &Value) -> String {
+    let winner = decision["winner"].as_str().unwrap_or_default();
+    let layers = decision["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let layer = layers.iter().find(|layer| layer["layer"] == winner);
+    let text = layer.and_then(|layer| layer["reason"].as_str());
+    text.map_or_else(|| format!("{winner} requires approval"), str::to_owned)
+}
+
+fn risk_notes(definition: &Definition) -> Vec<String> {
+    let mut notes = Vec::new();
+    if definition.annotations.destructive {
+        notes.push("can destroy data".to_owned());
+    }
+    if definition.annotations.open_world {
+        notes.push("reaches outside this machine".to_owned());
+    }
+    notes
+}
+
+fn expiry(gateway: &Gateway) -> Option<Timestamp> {
+    match gateway.config.approval.expire_after_seconds {
+        0 => None,
+        seconds => gateway.clock.now().saturating_add(Duration::from_secs(seconds)).ok(),
+    }
+}
+
+fn earlier(now: Timestamp, by: Duration) -> Timestamp {
+    now.saturating_sub(by).unwrap_or(Timestamp::MIN)
+}

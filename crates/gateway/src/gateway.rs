@@ -1,0 +1,221 @@
+//! The running gateway: its parts, how they are opened, and the timers that keep them tidy.
+
+use crate::agents::AgentBook;
+use crate::approvals::Approvals;
+use crate::auth::Tokens;
+use crate::config::{Config, Durability as ConfiguredDurability};
+use crate::events::Events;
+use crate::files::FileRoots;
+use crate::health::Health;
+use crate::layout::{DirectoryLock, Layout, LayoutError};
+use crate::metrics::{CallMetrics, Outcome};
+use crate::policy_files::{PolicyFiles, PolicyLoadError, Reload};
+use crate::session::Sessions;
+use data_encoding::HEXLOWER;
+use kruxos_audit::{AuditError, AuditLog};
+use kruxos_catalog::{Catalog, Definition};
+use kruxos_policy::RateCounters;
+use kruxos_store::{Store, StoreError};
+use kruxos_types::{Clock, Tier};
+use serde_json::{Value, json};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// One gateway on one data directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+/// The parts of a gateway.
+#[allow(missing_docs, reason = "each part's type documents it")]
+pub struct Inner {
+    pub config: Config,
+    pub layout: Layout,
+    pub clock: Arc<dyn Clock>,
+    pub catalog: &'static Catalog,
+    pub tokens: Tokens,
+    pub agents: AgentBook,
+    pub sessions: Sessions,
+    pub policy: PolicyFiles,
+    pub rates: Arc<RateCounters>,
+    pub audit: AuditLog,
+    pub store: Store,
+    pub events: Events,
+    pub files: FileRoots,
+    pub health: Health,
+    pub started: Instant,
+    /// Every call at work and every background task; shutdown waits for it.
+    pub tasks: TaskTracker,
+    /// Cancelled once, when the gateway begins to stop.
+    pub stopping: CancellationToken,
+    pub(crate) approvals: Approvals,
+    pub(crate) call_metrics: CallMetrics,
+    saved_rates: Mutex<Value>,
+    _lock: DirectoryLock,
+}
+
+impl Deref for Gateway {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gateway({})", self.layout.data_dir.display())
+    }
+}
+
+/// Why a gateway cannot open.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant wraps an error that documents itself")]
+pub enum OpenError {
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Policy(#[from] PolicyLoadError),
+}
+
+/// Name of the stored fact that keeps the policy generation.
+const GENERATION_FACT: &str = "policy.generation";
+/// Name of the stored fact that keeps the rate counters.
+const RATES_FACT: &str = "policy.rates";
+
+impl Gateway {
+    /// Takes the data directory, opens every part and recovers what a crash left. Nothing listens yet.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; each message names the file and the way out.
+    pub async fn open(config: Config, layout: Layout, clock: Arc<dyn Clock>) -> Result<Gateway, OpenError> {
+        let lock = layout.prepare()?;
+        let catalog = Catalog::builtin();
+        let audit_options = kruxos_audit::Options {
+            include_content: config.audit.include_content,
+            strict: config.audit.durability == ConfiguredDurability::Strict,
+            segment_bytes: config.audit.segment_bytes,
+        };
+        let (audit, recovery) = AuditLog::open(&layout.audit(), audit_options, clock.clone())?;
+        let store_options = kruxos_store::Options {
+            persistent_quota_bytes: config.state.persistent.quota_mb * 1024 * 1024,
+            versions_kept: config.state.persistent.versions,
+            approval_key: layout.approval_key()?,
+        };
+        let store = Store::open(&layout.database(), store_options, clock.clone())?;
+        let agents = AgentBook::load(&store).await?;
+        let (generation, fingerprint) = stored_generation(&store).await?;
+        let (policy, loaded) =
+            PolicyFiles::open(&layout.policies(), catalog, agents.groups(), generation, fingerprint)?;
+        let rates = match store.fact(RATES_FACT).await? {
+            Some(snapshot) => RateCounters::restore(&snapshot, clock.now()),
+            None => RateCounters::default(),
+        };
+        let gateway = Gateway(Arc::new(Inner {
+            tokens: Tokens::new(store.token_owners().await?, clock.clone()),
+            sessions: Sessions::new(
+                clock.clone(),
+                config.session.idle_timeout_seconds,
+                config.server.max_calls_per_session,
+                config.session.on_conflict,
+            ),
+            files: FileRoots::default(),
+            health: Health::default(),
+            call_metrics: CallMetrics::new(catalog),
+            rates: Arc::new(rates),
+            events: Events::default(),
+            approvals: Approvals::default(),
+            started: Instant::now(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            config,
+            layout,
+            clock,
+            catalog,
+            agents,
+            policy,
+            audit,
+            store,
+            saved_rates: Mutex::default(),
+            _lock: lock,
+        }));
+        gateway.report_recovery(&recovery).await;
+        gateway.after_policy_load(loaded).await;
+        gateway.recover_approvals().await?;
+        crate::timers::start(&gateway);
+        Ok(gateway)
+    }
+
+    /// Stops: no new calls, held ones are answered, those at work finish, everything is flushed.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        for session in self.sessions.all() {
+            self.end_session(&session.profile.principal, "gateway stopping").await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.save_rates().await;
+        self.save_generation().await;
+        if let Err(error) = self.audit.flush().await {
+            tracing::error!(%error, "the audit log could not be flushed");
+        }
+    }
+
+    /// Reads the policy files again, as the file watch and `kruxos config` do.
+    pub async fn reload_policy(&self) -> Reload {
+        let outcome = self.policy.reload();
+        self.after_policy_load(outcome.clone()).await;
+        outcome
+    }
+
+    /// Saves the counters if any call was counted since they were last saved.
+    pub(crate) async fn save_rates_if_changed(&self) {
+        let snapshot = self.rates.snapshot(self.clock.now());
+        let changed = {
+            let mut saved = self.saved_rates.lock().unwrap_or_else(PoisonError::into_inner);
+            let changed = *saved != snapshot;
+            saved.clone_from(&snapshot);
+            changed
+        };
+        if changed && let Err(error) = self.store.put_fact(RATES_FACT, snapshot).await {
+            tracing::error!(%error, "rate counters could not be saved");
+        }
+    }
+
+    async fn save_rates(&self) {
+        let snapshot = self.rates.snapshot(self.clock.now());
+        if let Err(error) = self.store.put_fact(RATES_FACT, snapshot).await {
+            tracing::error!(%error, "rate counters could not be saved");
+        }
+    }
+
+    pub(crate) async fn save_generation(&self) {
+        let (generation, fingerprint) = self.policy.mark();
+        let fact = json!({"generation": generation, "fingerprint": HEXLOWER.encode(&fingerprint)});
+        if let Err(error) = self.store.put_fact(GENERATION_FACT, fact).await {
+            tracing::error!(%error, "the policy generation could not be saved");
+        }
+    }
+
+    /// Whether every call waits for the disk.
+    pub(crate) fn audits_strictly(&self) -> bool {
+        self.config.audit.durability == ConfiguredDurability::Strict
+    }
+
+    pub(crate) fn count(&self, definition: &Definition, tier: Tier, outcome: Outcome, since: Instant) {
+        self.call_metrics.count(definition, tier, outcome, since.elapsed());
+    }
+}
+
+async fn stored_generation(store: &Store) -> Result<(u64, [u8; 32]), StoreError> {
+    let fact = store.fact(GENERATION_FACT).await?.unwrap_or(Value::Null);
+    let fingerprint = fact["fingerprint"].as_str().and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
+    let fingerprint = fingerprint.and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 32]);
+    Ok((fact["generation"].as_u64().unwrap_or(0), fingerprint))
+}

@@ -1,0 +1,165 @@
+//! Sessions from first request to last, policy reloads, and what recovery at start has to say.
+
+use crate::auth::Identity;
+use crate::events::EventType;
+use crate::gateway::Gateway;
+use crate::policy_files::Reload;
+use crate::session::{AgentSession, Profile};
+use kruxos_audit::{Durability, Kind, Record, Recovery, Status};
+use kruxos_capabilities::SessionState;
+use kruxos_store::{AgentStatus, Severity};
+use kruxos_types::{CallError, ErrorType, Object, Principal, PrincipalKind};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+impl Gateway {
+    /// The session of an authenticated caller, started if need be.
+    ///
+    /// # Errors
+    /// The agent was deleted meanwhile, or its workspace cannot be made.
+    pub async fn session_for(&self, identity: &Identity) -> Result<Arc<AgentSession>, CallError> {
+        self.session_of(&identity.principal).await
+    }
+
+    /// The session of a principal, started if need be.
+    ///
+    /// # Errors
+    /// See [`Gateway::session_for`].
+    pub async fn session_of(&self, principal: &Principal) -> Result<Arc<AgentSession>, CallError> {
+        if let Some(session) = self.sessions.get(principal) {
+            return Ok(session);
+        }
+        if self.stopping.is_cancelled() {
+            return Err(CallError::new(ErrorType::ServiceUnavailable)
+                .with("service", "gateway")
+                .with("reason", "the gateway is stopping"));
+        }
+        let (profile, paused) = self.profile(principal)?;
+        let checkpoint = crate::checkpoints::recover(self, principal).await;
+        let state = checkpoint.map_or_else(SessionState::default, SessionState::import);
+        let (session, started) = self.sessions.get_or_start(principal, || (profile, state));
+        if started {
+            session.set_paused(paused);
+            self.audit_session(&session, "started", Object::new()).await?;
+            self.announce(EventType::SessionStarted, Some(&principal.name), Some(session.id.as_str()), || {
+                session.to_json()
+            });
+        }
+        Ok(session)
+    }
+
+    fn profile(&self, principal: &Principal) -> Result<(Profile, bool), CallError> {
+        if principal.kind == PrincipalKind::Agent {
+            let revoked = || CallError::new(ErrorType::AuthAgentRevoked).with("name", &*principal.name);
+            let agent = self.agents.get(&principal.name).ok_or_else(revoked)?;
+            if agent.status == AgentStatus::Revoked {
+                return Err(revoked());
+            }
+            let profile = Profile {
+                principal: principal.clone(),
+                workspace: agent.workspace.into(),
+                policy_group: agent.policy_group.into(),
+                purpose: agent.purpose.into(),
+                created_at: agent.created_at,
+            };
+            return Ok((profile, agent.status == AgentStatus::Paused));
+        }
+        // `user` is a reserved agent name, so this directory can be no agent's.
+        let workspace = self.layout.workspace_root.join("user");
+        crate::layout::make_private(&workspace).map_err(CallError::internal_failure)?;
+        let profile = Profile {
+            principal: principal.clone(),
+            workspace: workspace.display().to_string().into(),
+            policy_group: "user".into(),
+            purpose: "A person's own client".into(),
+            created_at: self.clock.now(),
+        };
+        Ok((profile, false))
+    }
+
+    /// Ends a principal's session, if it has one: connections close, its checkpoint goes.
+    pub async fn end_session(&self, principal: &Principal, reason: &str) {
+        let Some(session) = self.sessions.end(principal) else {
+            return;
+        };
+        self.after_session(&session, reason).await;
+    }
+
+    pub(crate) async fn after_session(&self, session: &AgentSession, reason: &str) {
+        let principal = &session.profile.principal;
+        self.files.close(principal);
+        if !self.stopping.is_cancelled() {
+            // A stopping gateway keeps the checkpoint, so that a restart is not an end.
+            crate::checkpoints::remove(self, principal);
+        }
+        let mut facts = Object::new();
+        facts.insert("reason".to_owned(), json!(reason));
+        facts.insert("calls".to_owned(), json!(session.call_count()));
+        if let Err(error) = self.audit_session(session, "ended", facts).await {
+            tracing::error!(%error, "the end of a session could not be audited");
+        }
+        self.announce(EventType::SessionEnded, Some(&principal.name), Some(session.id.as_str()), || {
+            json!({"reason": reason})
+        });
+    }
+
+    async fn audit_session(&self, session: &AgentSession, event: &str, facts: Object) -> Result<(), CallError> {
+        let mut metadata = facts;
+        metadata.insert("event".to_owned(), json!(format!("session {event}")));
+        let record = Record {
+            actor: session.profile.principal.clone(),
+            session_id: Some(session.id.to_string()),
+            interface: None,
+            kind: Kind::Session,
+            capability: None,
+            inputs: None,
+            output_summary: None,
+            status: Status::Success,
+            policy_decision: None,
+            duration_us: None,
+            resource_usage: None,
+            metadata,
+        };
+        let written = self.audit.append(record, Durability::Soon).await;
+        written.map(drop).map_err(|error| crate::call::unaudited(&error))
+    }
+
+    /// Audits, announces and, for a file that does not compile, alerts.
+    pub(crate) async fn after_policy_load(&self, outcome: Reload) {
+        let (generation, problems) = match outcome {
+            Reload::Unchanged => return,
+            Reload::Applied { generation } => (generation, Vec::new()),
+            Reload::Kept { problems, generation } => (generation, problems),
+        };
+        self.save_generation().await;
+        let status = if problems.is_empty() { Status::Success } else { Status::Error };
+        let mut facts = Object::new();
+        facts.insert("event".to_owned(), json!("policy loaded"));
+        facts.insert("generation".to_owned(), json!(generation));
+        facts.insert("problems".to_owned(), json!(problems));
+        self.audit_system(Kind::Policy, status, facts).await;
+        if !problems.is_empty() {
+            let message = format!("A policy file is invalid; its last good version stays in force: {}", problems.join("; "));
+            self.alert(Severity::Critical, "policy", message, Object::new()).await;
+        }
+        self.announce(EventType::PolicyReloaded, None, None, || {
+            json!({"generation": generation, "problems": problems})
+        });
+    }
+
+    /// Says what opening the audit log found.
+    pub(crate) async fn report_recovery(&self, recovery: &Recovery) {
+        if recovery.torn_bytes > 0 {
+            tracing::warn!(bytes = recovery.torn_bytes, "a torn last audit frame was cut off");
+        }
+        for found in &recovery.breaks {
+            let context = match serde_json::to_value(found) {
+                Ok(Value::Object(context)) => context,
+                _ => Object::new(),
+            };
+            let message = format!("The audit chain is broken in {}: {}; logging goes on in a new chain.", found.file, found.kind);
+            tracing::error!(file = %found.file, kind = %found.kind, "{message}");
+            self.alert(Severity::Critical, "audit", message, context).await;
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Placed first so that the manifest parses.
+fn main() {}

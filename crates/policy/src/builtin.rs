@@ -1,0 +1,199 @@
+//! The protections that hold with every file deleted: one table, one reason each.
+
+use crate::command::Run;
+use crate::facts::{Facts, NormalPath, fold, is_below};
+use kruxos_types::PrincipalKind;
+use serde_json::Value;
+use smallvec::SmallVec;
+
+/// A protection: where it is asked, what it looks for, and what it tells the caller.
+#[derive(Debug)]
+pub(crate) struct Protection {
+    pub(crate) name: &'static str,
+    /// Capabilities, as a pattern of the policy language; one that the catalogue lacks is skipped.
+    pub(crate) capabilities: &'static [&'static str],
+    pub(crate) hazard: Hazard,
+    pub(crate) reason: &'static str,
+}
+
+/// What a protection looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hazard {
+    /// A write or delete below a system directory.
+    SystemPath,
+    /// A path or argument in a part of the gateway's data directory.
+    DataDir(DataPart),
+    /// A capability whose whole purpose is to hand out a secret's value.
+    Always,
+    /// An agent that names another agent.
+    OtherAgent,
+    /// A command of mass destruction.
+    Destruction,
+    /// An address that clients read differently.
+    UnreadableHost,
+}
+
+/// Parts of the data directory, each with a reason of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DataPart {
+    Audit,
+    Policies,
+    Vault,
+    Rest,
+}
+
+/// The table. Order matters only for which reason is shown.
+pub(crate) const PROTECTIONS: &[Protection] = &[
+    Protection {
+        name: "secrets",
+        capabilities: &["secrets.read", "secrets.get", "secrets.export", "secrets.reveal"],
+        hazard: Hazard::Always,
+        reason: "Secrets are used by name; their values are never handed out.",
+    },
+    Protection {
+        name: "secret_files",
+        capabilities: &["*"],
+        hazard: Hazard::DataDir(DataPart::Vault),
+        reason: "The vault's files hold raw secrets; nothing reads or exports them.",
+    },
+    Protection {
+        name: "audit_log",
+        capabilities: &["*"],
+        hazard: Hazard::DataDir(DataPart::Audit),
+        reason: "The audit log is written by the gateway alone.",
+    },
+    Protection {
+        name: "policy_files",
+        capabilities: &["*"],
+        hazard: Hazard::DataDir(DataPart::Policies),
+        reason: "Policy is changed by the operator, never through a capability.",
+    },
+    Protection {
+        name: "gateway_data",
+        capabilities: &["*"],
+        hazard: Hazard::DataDir(DataPart::Rest),
+        reason: "The gateway's data and other agents' workspaces are out of reach.",
+    },
+    Protection {
+        name: "system_paths",
+        capabilities: &["*"],
+        hazard: Hazard::SystemPath,
+        reason: "System directories are never written or deleted.",
+    },
+    Protection {
+        name: "mass_destruction",
+        capabilities: &["process.run"],
+        hazard: Hazard::Destruction,
+        reason: "The command would destroy a whole directory tree, a device or the process table.",
+    },
+    Protection {
+        name: "other_agents_state",
+        capabilities: &["state.*"],
+        hazard: Hazard::OtherAgent,
+        reason: "An agent's private state is its own.",
+    },
+    Protection {
+        name: "unreadable_host",
+        capabilities: &["network.*", "git.*"],
+        hazard: Hazard::UnreadableHost,
+        reason: "The address is not in plain form, so rules and clients could read different hosts; \
+                 write it as scheme://host, international names in their xn-- form.",
+    },
+];
+
+/// Directories of the system, by their first components.
+const SYSTEM_DIRECTORIES: [&[u8]; 12] = [
+    b"/etc", b"/usr", b"/bin", b"/sbin", b"/boot", b"/dev", b"/proc", b"/sys", b"/run", b"/root", b"/var/lib",
+    b"/var/log",
+];
+
+impl Hazard {
+    /// Whether it can concern a call of this shape at all: what cannot is not compiled in.
+    pub(crate) fn concerns(self, shape: &crate::facts::Shape) -> bool {
+        match self {
+            Hazard::SystemPath => shape.paths.iter().any(|path| path.written),
+            Hazard::DataDir(_) => !shape.paths.is_empty() || shape.command,
+            Hazard::UnreadableHost => !shape.urls.is_empty() || !shape.hosts.is_empty(),
+            Hazard::Always | Hazard::OtherAgent | Hazard::Destruction => true,
+        }
+    }
+
+    pub(crate) fn threatens(self, facts: &Facts<'_>) -> bool {
+        match self {
+            Hazard::Always => true,
+            Hazard::SystemPath => facts.paths().iter().any(|path| path.written && is_system(path)),
+            Hazard::DataDir(part) => facts.data_dir.is_some_and(|dir| reaches(facts, dir, part)),
+            Hazard::OtherAgent => {
+                let caller = facts.query.principal;
+                caller.kind == PrincipalKind::Agent
+                    && facts.text("agent").is_some_and(|agent| *agent != *caller.name)
+            }
+            Hazard::Destruction => {
+                let Some(command) = facts.text("command") else { return false };
+                let run = Run { workspace: facts.query.workspace, directory: facts.text("working_directory") };
+                run.destroys(command, facts.args().filter_map(Value::as_str), facts.text("stdin"))
+            }
+            Hazard::UnreadableHost => facts.hosts().any(|host| host.is_err()),
+        }
+    }
+}
+
+fn is_system(path: &NormalPath) -> bool {
+    if path.inside().is_some() {
+        return false;
+    }
+    let path = path.absolute();
+    let in_lib = || path.strip_prefix(b"/lib").is_some_and(|rest| {
+        // /lib, /lib32, /lib64, /libx32, …
+        let name = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+        name.iter().all(|byte| byte.is_ascii_digit() || *byte == b'x')
+    });
+    path.is_empty() || SYSTEM_DIRECTORIES.into_iter().any(|system| is_below(path, system)) || in_lib()
+}
+
+/// Whether a path input, or a word of the command, lies in `part` of the data directory and not in
+/// the caller's own workspace.
+fn reaches(facts: &Facts<'_>, data_dir: &str, part: DataPart) -> bool {
+    let mut root: SmallVec<[u8; 128]> = SmallVec::new();
+    fold(&mut root, data_dir);
+    if root.is_empty() {
+        return false;
+    }
+    let hit = |path: &NormalPath| {
+        path.inside().is_none()
+            && path.absolute().strip_prefix(root.as_slice()).is_some_and(|rest| part.holds(rest))
+    };
+    if facts.paths().iter().any(hit) {
+        return true;
+    }
+    if !facts.shape.command {
+        return false;
+    }
+    let args = facts.args().filter_map(Value::as_str);
+    let texts = facts.text("command").into_iter().chain(args).chain(facts.text("stdin"));
+    let Ok(root_text) = std::str::from_utf8(&root) else { return false };
+    texts.into_iter().any(|text| {
+        text.match_indices(root_text).any(|(at, _)| {
+            let word = text.get(at..).unwrap_or_default();
+            let end = word.find(|c: char| c.is_whitespace() || "'\"`;|&<>()".contains(c)).unwrap_or(word.len());
+            let word = word.get(..end).unwrap_or_default();
+            hit(&NormalPath::new(facts.query.workspace, word, false))
+        })
+    })
+}
+
+impl DataPart {
+    /// Whether `rest`, the path below the data directory with its leading slash, is in this part.
+    fn holds(self, rest: &[u8]) -> bool {
+        if !(rest.is_empty() || rest.starts_with(b"/")) {
+            return false;
+        }
+        let part = match rest.split(|byte| *byte == b'/').nth(1).unwrap_or_default() {
+            b"audit" => DataPart::Audit,
+            b"policies" => DataPart::Policies,
+            b"vault" | b"secrets" => DataPart::Vault,
+            _ => DataPart::Rest,
+        };
+        part == self
+    }
+}

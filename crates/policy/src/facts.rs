@@ -1,0 +1,238 @@
+//! What conditions look at, worked out at most once for each decision and without allocation for
+//! inputs of ordinary length.
+
+use crate::Query;
+use crate::index::{self, Keys};
+use crate::url::{Host, Unreadable, plain_host, split_url};
+use kruxos_catalog::{Definition, FieldType};
+use serde_json::Value;
+use smallvec::SmallVec;
+use std::cell::OnceCell;
+
+/// How the sandbox shows an agent its own workspace.
+pub(crate) const VIRTUAL_WORKSPACE: &str = "/workspace";
+
+/// Which inputs of a capability are paths, addresses and content.
+#[derive(Debug, Default)]
+pub(crate) struct Shape {
+    pub(crate) paths: Box<[PathInput]>,
+    pub(crate) urls: Box<[Box<str>]>,
+    pub(crate) hosts: Box<[Box<str>]>,
+    pub(crate) content: Option<Box<str>>,
+    pub(crate) command: bool,
+    pub(crate) args: bool,
+    pub(crate) method: bool,
+}
+
+/// An input that holds a path.
+#[derive(Debug)]
+pub(crate) struct PathInput {
+    pub(crate) name: Box<str>,
+    /// Whether the capability changes what is there.
+    pub(crate) written: bool,
+}
+
+/// Inputs that `content_size_*` measures, first one that a capability has.
+const CONTENT_INPUTS: [&str; 4] = ["content", "body", "message", "text"];
+
+impl Shape {
+    pub(crate) fn of(definition: &Definition) -> Shape {
+        let names = |wanted: &dyn Fn(&kruxos_catalog::Field) -> bool| -> Box<[Box<str>]> {
+            definition.inputs.iter().filter(|field| wanted(field)).map(|field| field.name.as_str().into()).collect()
+        };
+        let is_path = |field: &kruxos_catalog::Field| {
+            field.kind == FieldType::FilesystemPath
+                || (field.name == "path" && field.kind == FieldType::String)
+        };
+        let changes = !definition.annotations.read_only && definition.category != "process";
+        let paths = names(&is_path).into_iter().map(|name| {
+            // A copy reads its source; everything else that changes files changes every path it takes.
+            let written = changes && !(definition.name == "filesystem.copy" && &*name == "source");
+            PathInput { name, written }
+        });
+        let has = |name: &str| definition.inputs.iter().any(|field| field.name == name);
+        Shape {
+            paths: paths.collect(),
+            urls: names(&|field| field.kind == FieldType::Url),
+            hosts: names(&|field| matches!(field.name.as_str(), "host" | "hostname" | "domain")),
+            content: CONTENT_INPUTS.into_iter().find(|name| has(name)).map(Into::into),
+            command: has("command"),
+            args: has("args"),
+            method: has("method"),
+        }
+    }
+}
+
+/// An absolute path without `.`, `..`, empty components and trailing slash; the root is empty.
+#[derive(Debug)]
+pub(crate) struct NormalPath {
+    bytes: SmallVec<[u8; 192]>,
+    /// Where the part below the workspace begins.
+    inside: Option<usize>,
+    pub(crate) written: bool,
+}
+
+impl NormalPath {
+    /// Folds `input` relative to `workspace`. `/workspace/…` and the real path of the workspace are
+    /// the same place.
+    pub(crate) fn new(workspace: &str, input: &str, written: bool) -> NormalPath {
+        let workspace = match workspace.trim_end_matches('/') {
+            "" => VIRTUAL_WORKSPACE,
+            real => real,
+        };
+        let mut bytes = SmallVec::new();
+        if input.starts_with('/') {
+            fold(&mut bytes, input);
+            if !is_below(&bytes, workspace.as_bytes()) && is_below(&bytes, VIRTUAL_WORKSPACE.as_bytes()) {
+                let mut real: SmallVec<[u8; 192]> = SmallVec::from_slice(workspace.as_bytes());
+                real.extend_from_slice(bytes.get(VIRTUAL_WORKSPACE.len()..).unwrap_or_default());
+                bytes = real;
+            }
+        } else {
+            bytes.extend_from_slice(workspace.as_bytes());
+            fold(&mut bytes, input);
+        }
+        let inside = is_below(&bytes, workspace.as_bytes()).then_some(workspace.len());
+        NormalPath { bytes, inside, written }
+    }
+
+    /// The whole path.
+    pub(crate) fn absolute(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The part below the workspace, with its leading slash; empty for the workspace itself.
+    pub(crate) fn inside(&self) -> Option<&[u8]> {
+        self.inside.map(|start| self.bytes.get(start..).unwrap_or_default())
+    }
+}
+
+/// Appends the components of `path` to `bytes`, `..` taking one away and never leaving the root.
+pub(crate) fn fold<const N: usize>(bytes: &mut SmallVec<[u8; N]>, path: &str)
+where
+    [u8; N]: smallvec::Array<Item = u8>,
+{
+    for component in path.split('/') {
+        match component {
+            "" | "." => {}
+            ".." => {
+                let end = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+                bytes.truncate(end);
+            }
+            name => {
+                bytes.push(b'/');
+                bytes.extend_from_slice(name.as_bytes());
+            }
+        }
+    }
+}
+
+/// Whether `path` is `prefix` or below it, by whole components.
+pub(crate) fn is_below(path: &[u8], prefix: &[u8]) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.first() == Some(&b'/'))
+}
+
+/// One call's facts. Made anew for each decision, never shared.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) query: &'a Query<'a>,
+    pub(crate) shape: &'a Shape,
+    pub(crate) data_dir: Option<&'a str>,
+    paths: OnceCell<SmallVec<[NormalPath; 2]>>,
+    keys_absolute: OnceCell<Keys>,
+    keys_inside: OnceCell<Keys>,
+    args: OnceCell<Option<SmallVec<[u8; 128]>>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn new(query: &'a Query<'a>, shape: &'a Shape, data_dir: Option<&'a str>) -> Self {
+        Facts {
+            query,
+            shape,
+            data_dir,
+            paths: OnceCell::new(),
+            keys_absolute: OnceCell::new(),
+            keys_inside: OnceCell::new(),
+            args: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn text(&self, input: &str) -> Option<&'a str> {
+        self.query.inputs.get(input).and_then(Value::as_str)
+    }
+
+    /// The call's path inputs, in the order of the definition; those left out are not there.
+    pub(crate) fn paths(&self) -> &[NormalPath] {
+        self.paths.get_or_init(|| {
+            let inputs = self.shape.paths.iter();
+            inputs
+                .filter_map(|input| {
+                    let text = self.text(&input.name)?;
+                    Some(NormalPath::new(self.query.workspace, text, input.written))
+                })
+                .collect()
+        })
+    }
+
+    /// Index keys of every leading part of the first path.
+    pub(crate) fn path_keys(&self, inside: bool) -> &Keys {
+        let cell = if inside { &self.keys_inside } else { &self.keys_absolute };
+        cell.get_or_init(|| {
+            let Some(path) = self.paths().first() else { return Keys::new() };
+            match inside {
+                true => path.inside().map(|part| index::path_keys(part, true)).unwrap_or_default(),
+                false => index::path_keys(path.absolute(), false),
+            }
+        })
+    }
+
+    /// Hosts of every address input. `Err` for one that cannot be read.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = Result<Host, Unreadable>> + '_ {
+        let urls = self.shape.urls.iter().filter_map(|input| self.text(input));
+        let hosts = self.shape.hosts.iter().filter_map(|input| self.text(input));
+        urls.map(|url| split_url(url).map(|(_, host)| host)).chain(hosts.map(plain_host))
+    }
+
+    /// Schemes of every URL input.
+    pub(crate) fn schemes(&self) -> impl Iterator<Item = Result<&'a str, Unreadable>> + '_ {
+        let urls = self.shape.urls.iter().filter_map(|input| self.text(input));
+        urls.map(|url| split_url(url).map(|(scheme, _)| scheme))
+    }
+
+    /// Bytes of the content input.
+    pub(crate) fn content_size(&self) -> Option<u64> {
+        let text = self.text(self.shape.content.as_deref()?)?;
+        u64::try_from(text.len()).ok()
+    }
+
+    /// `args` joined by single spaces; empty without any. `None` if one is not a string.
+    pub(crate) fn joined_args(&self) -> Option<&str> {
+        let joined = self.args.get_or_init(|| {
+            let mut joined = SmallVec::new();
+            for (position, arg) in self.args().enumerate() {
+                if position > 0 {
+                    joined.push(b' ');
+                }
+                joined.extend_from_slice(arg.as_str()?.as_bytes());
+            }
+            Some(joined)
+        });
+        std::str::from_utf8(joined.as_ref()?).ok()
+    }
+
+    pub(crate) fn args(&self) -> impl Iterator<Item = &'a Value> + '_ {
+        self.query.inputs.get("args").and_then(Value::as_array).into_iter().flatten()
+    }
+
+    /// Minutes since midnight, UTC.
+    pub(crate) fn minute_of_day(&self) -> u32 {
+        u32::try_from(self.query.now.as_second().rem_euclid(86_400) / 60).unwrap_or(0)
+    }
+
+    /// Days since Monday, UTC.
+    pub(crate) fn weekday(&self) -> u32 {
+        // 1970-01-01 was a Thursday.
+        u32::try_from((self.query.now.as_second().div_euclid(86_400) + 3).rem_euclid(7)).unwrap_or(0)
+    }
+}
