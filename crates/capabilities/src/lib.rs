@@ -1,9 +1,9 @@
 //! One file for each capability, by category, and the permit that lets them run.
 
 mod cx;
-mod permit;
 pub mod filesystem;
 mod in_process;
+mod permit;
 mod session_state;
 
 pub use cx::{Cx, Host, SessionFacts};

@@ -1,4 +1,6 @@
-use kruxos_types::{ErrorType, RecoveryAction, Tier};
+use crate::shape::Shape;
+use kruxos_types::{ErrorType, Object, RecoveryAction, Tier};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A capability's position in the catalogue: what rules are compiled to.
@@ -14,7 +16,8 @@ impl CapabilityId {
 }
 
 /// Whether a capability can be called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Listed and callable.
     Available,
@@ -23,7 +26,8 @@ pub enum Status {
 }
 
 /// Where a capability runs (spec/sandbox.md).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Executor {
     /// In the gateway: pure or gateway-owned data.
     InProcess,
@@ -34,7 +38,8 @@ pub enum Executor {
 }
 
 /// What a capability changes, which decides how durable its audit entries are before it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SideEffect {
     /// Nothing.
     None,
@@ -45,7 +50,8 @@ pub enum SideEffect {
 }
 
 /// The four hints of MCP tools, set honestly for each capability.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct Annotations {
     pub read_only: bool,
@@ -55,7 +61,7 @@ pub struct Annotations {
 }
 
 /// The types of spec/capabilities.json.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum FieldType {
     String,
@@ -66,13 +72,49 @@ pub enum FieldType {
     Array,
     FilesystemPath,
     GlobPattern,
+    #[serde(rename = "URL")]
     Url,
     DateTime,
+    #[serde(rename = "SHA256")]
     Sha256,
     AgentId,
     SessionId,
     CronExpression,
     Signal,
+}
+
+impl FieldType {
+    /// The name in the definitions.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            FieldType::String => "String",
+            FieldType::Integer => "Integer",
+            FieldType::Float => "Float",
+            FieldType::Boolean => "Boolean",
+            FieldType::Object => "Object",
+            FieldType::Array => "Array",
+            FieldType::FilesystemPath => "FilesystemPath",
+            FieldType::GlobPattern => "GlobPattern",
+            FieldType::Url => "URL",
+            FieldType::DateTime => "DateTime",
+            FieldType::Sha256 => "SHA256",
+            FieldType::AgentId => "AgentId",
+            FieldType::SessionId => "SessionId",
+            FieldType::CronExpression => "CronExpression",
+            FieldType::Signal => "Signal",
+        }
+    }
+}
+
+/// A worked example: arguments that pass admission.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// What it does, in a few words.
+    pub title: String,
+    /// The arguments.
+    pub inputs: Object,
 }
 
 /// An input or output of a capability.
@@ -84,6 +126,8 @@ pub struct Field {
     pub kind: FieldType,
     /// Whether it must be there.
     pub required: bool,
+    /// Whether it may be `null`.
+    pub nullable: bool,
     /// What is used when it is not.
     pub default: Option<Value>,
     /// For the model and the documentation.
@@ -108,7 +152,7 @@ pub struct Definition {
     pub id: CapabilityId,
     /// Dotted name, such as `filesystem.read`.
     pub name: &'static str,
-    /// The part before the last dot-separated name: `filesystem`, `state.persistent` has category `state`.
+    /// The part before the first dot: `state.persistent.get` has category `state`.
     pub category: &'static str,
     /// The name as an MCP tool: dots become `__`.
     pub tool_name: String,
@@ -124,9 +168,13 @@ pub struct Definition {
     pub when_to_use: String,
     /// The whole text for `tools/list`: purpose, when to use, patterns. Under 4,096 characters.
     pub description: String,
+    /// Worked examples; their inputs pass admission.
+    pub patterns: Vec<Example>,
     /// MCP hints.
     pub annotations: Annotations,
-    /// What it changes.
+    /// What it changes, in a sentence.
+    pub side_effects: String,
+    /// What it changes, as a class.
     pub side_effect: SideEffect,
     /// Where it runs.
     pub executor: Executor,
@@ -142,4 +190,21 @@ pub struct Definition {
     pub input_schema: Value,
     /// JSON Schema of the result.
     pub output_schema: Value,
+    pub(crate) input_shape: Shape,
+    pub(crate) output_shape: Shape,
+}
+
+impl Definition {
+    /// Whether the capability may return this error: it declares it, or every capability may.
+    #[must_use]
+    pub fn declares(&self, error: ErrorType) -> bool {
+        error.spec().common || self.recovery_for(error).is_some()
+    }
+
+    /// The capability's own recovery actions for an error that it declares.
+    #[must_use]
+    pub fn recovery_for(&self, error: ErrorType) -> Option<&[RecoveryAction]> {
+        let declared = self.errors.iter().find(|declared| declared.error == error)?;
+        Some(&declared.recovery)
+    }
 }

@@ -18,7 +18,7 @@ impl Gateway {
         session: Option<&str>,
         data: impl FnOnce() -> Value,
     ) {
-        if !self.events.wanted() {
+        if !self.events.wants(kind) {
             return;
         }
         self.events.publish(Event {

@@ -146,7 +146,7 @@ async fn wait(
 }
 
 /// The answer of a request that has ended, handed over once.
-async fn settled(gateway: &Gateway, approval: &Approval) -> Option<CallAnswer> {
+pub(crate) async fn settled(gateway: &Gateway, approval: &Approval) -> Option<CallAnswer> {
     let id = approval.id.as_str();
     match approval.state {
         ApprovalState::Pending | ApprovalState::Approved | ApprovalState::Executing => None,

@@ -81,6 +81,9 @@ pub struct Config {
     pub workspace_root: Option<PathBuf>,
     pub run_dir: Option<PathBuf>,
     pub log: Log,
+    /// The file it was read from, where `kruxos config set` writes; not a key.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -312,6 +315,7 @@ impl Config {
         for (path, value) in flags {
             config = config.with(path, value, path)?;
         }
+        config.file = file.map(Path::to_owned);
         config.check()
     }
 

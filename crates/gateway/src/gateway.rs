@@ -46,6 +46,8 @@ pub struct Inner {
     pub files: FileRoots,
     pub health: Health,
     pub started: Instant,
+    /// The addresses that were really bound; set once by `serve::start`.
+    pub listening: std::sync::OnceLock<crate::serve::Listening>,
     /// Every call at work and every background task; shutdown waits for it.
     pub tasks: TaskTracker,
     /// Cancelled once, when the gateway begins to stop.
@@ -132,6 +134,7 @@ impl Gateway {
             events: Events::default(),
             approvals: Approvals::default(),
             started: Instant::now(),
+            listening: std::sync::OnceLock::new(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             config,

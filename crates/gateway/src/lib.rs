@@ -4,6 +4,7 @@
 
 pub mod agents;
 mod announce;
+pub mod api;
 pub mod approvals;
 pub mod auth;
 pub mod bootstrap;
@@ -18,6 +19,7 @@ mod host;
 pub mod layout;
 mod lifecycle;
 mod limits;
+pub mod mcp;
 pub mod metrics;
 pub mod policy_files;
 mod probes;
@@ -25,3 +27,4 @@ pub mod serve;
 pub mod session;
 mod summary;
 mod timers;
+pub mod transport;

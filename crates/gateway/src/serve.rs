@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use tokio::net::{TcpListener, UnixListener};
 
 /// Everything that listens, with the ports that were really bound.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Listening {
     /// Agents' address.
     pub agents: SocketAddr,
@@ -34,6 +34,7 @@ pub async fn start(gateway: &Gateway) -> Result<Listening, BindError> {
     let health = bind(SocketAddr::new(loopback, server.health_port), "--health-port").await?;
     let control = bind_control(gateway)?;
     let listening = Listening { agents: address(&agents)?, health: address(&health)? };
+    let listening = *gateway.listening.get_or_init(|| listening);
     spawn(gateway, crate::transport::serve(gateway.clone(), agents));
     spawn(gateway, crate::probes::serve(gateway.clone(), health));
     spawn(gateway, crate::api::serve_control(gateway.clone(), control));

@@ -46,7 +46,12 @@ pub(crate) enum DataPart {
 pub(crate) const PROTECTIONS: &[Protection] = &[
     Protection {
         name: "secrets",
-        capabilities: &["secrets.read", "secrets.get", "secrets.export", "secrets.reveal"],
+        capabilities: &[
+            "secrets.read",
+            "secrets.get",
+            "secrets.export",
+            "secrets.reveal",
+        ],
         hazard: Hazard::Always,
         reason: "Secrets are used by name; their values are never handed out.",
     },
@@ -103,16 +108,26 @@ pub(crate) const PROTECTIONS: &[Protection] = &[
 
 /// Directories of the system, by their first components.
 const SYSTEM_DIRECTORIES: [&[u8]; 12] = [
-    b"/etc", b"/usr", b"/bin", b"/sbin", b"/boot", b"/dev", b"/proc", b"/sys", b"/run", b"/root", b"/var/lib",
+    b"/etc",
+    b"/usr",
+    b"/bin",
+    b"/sbin",
+    b"/boot",
+    b"/dev",
+    b"/proc",
+    b"/sys",
+    b"/run",
+    b"/root",
+    b"/var/lib",
     b"/var/log",
 ];
 
 impl Hazard {
     /// Whether it can concern a call of this shape at all: what cannot is not compiled in.
-    pub(crate) fn concerns(self, shape: &crate::facts::Shape) -> bool {
+    pub(crate) fn concerns(self, shape: &crate::facts::Shape, data_dir: bool) -> bool {
         match self {
             Hazard::SystemPath => shape.paths.iter().any(|path| path.written),
-            Hazard::DataDir(_) => !shape.paths.is_empty() || shape.command,
+            Hazard::DataDir(_) => data_dir && (!shape.paths.is_empty() || shape.command),
             Hazard::UnreadableHost => !shape.urls.is_empty() || !shape.hosts.is_empty(),
             Hazard::Always | Hazard::OtherAgent | Hazard::Destruction => true,
         }
@@ -121,17 +136,31 @@ impl Hazard {
     pub(crate) fn threatens(self, facts: &Facts<'_>) -> bool {
         match self {
             Hazard::Always => true,
-            Hazard::SystemPath => facts.paths().iter().any(|path| path.written && is_system(path)),
-            Hazard::DataDir(part) => facts.data_dir.is_some_and(|dir| reaches(facts, dir, part)),
+            Hazard::SystemPath => facts
+                .paths()
+                .iter()
+                .any(|path| path.written && is_system(path)),
+            Hazard::DataDir(part) => facts.data_part() == Some(part),
             Hazard::OtherAgent => {
                 let caller = facts.query.principal;
                 caller.kind == PrincipalKind::Agent
-                    && facts.text("agent").is_some_and(|agent| *agent != *caller.name)
+                    && facts
+                        .text("agent")
+                        .is_some_and(|agent| *agent != *caller.name)
             }
             Hazard::Destruction => {
-                let Some(command) = facts.text("command") else { return false };
-                let run = Run { workspace: facts.query.workspace, directory: facts.text("working_directory") };
-                run.destroys(command, facts.args().filter_map(Value::as_str), facts.text("stdin"))
+                let Some(command) = facts.text("command") else {
+                    return false;
+                };
+                let run = Run {
+                    workspace: facts.query.workspace,
+                    directory: facts.text("working_directory"),
+                };
+                run.destroys(
+                    command,
+                    facts.args().filter_map(Value::as_str),
+                    facts.text("stdin"),
+                )
             }
             Hazard::UnreadableHost => facts.hosts().any(|host| host.is_err()),
         }
@@ -143,57 +172,76 @@ fn is_system(path: &NormalPath) -> bool {
         return false;
     }
     let path = path.absolute();
-    let in_lib = || path.strip_prefix(b"/lib").is_some_and(|rest| {
-        // /lib, /lib32, /lib64, /libx32, …
-        let name = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
-        name.iter().all(|byte| byte.is_ascii_digit() || *byte == b'x')
-    });
-    path.is_empty() || SYSTEM_DIRECTORIES.into_iter().any(|system| is_below(path, system)) || in_lib()
+    let in_lib = || {
+        path.strip_prefix(b"/lib").is_some_and(|rest| {
+            // /lib, /lib32, /lib64, /libx32, …
+            let name = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+            name.iter()
+                .all(|byte| byte.is_ascii_digit() || *byte == b'x')
+        })
+    };
+    path.is_empty()
+        || SYSTEM_DIRECTORIES
+            .into_iter()
+            .any(|system| is_below(path, system))
+        || in_lib()
 }
 
-/// Whether a path input, or a word of the command, lies in `part` of the data directory and not in
-/// the caller's own workspace.
-fn reaches(facts: &Facts<'_>, data_dir: &str, part: DataPart) -> bool {
+/// The data directory as paths are compared with it; `None` for one that would cover everything.
+pub(crate) fn normal_data_dir(data_dir: &str) -> Option<Box<str>> {
     let mut root: SmallVec<[u8; 128]> = SmallVec::new();
     fold(&mut root, data_dir);
     if root.is_empty() {
-        return false;
+        return None;
     }
-    let hit = |path: &NormalPath| {
-        path.inside().is_none()
-            && path.absolute().strip_prefix(root.as_slice()).is_some_and(|rest| part.holds(rest))
+    String::from_utf8(root.to_vec())
+        .ok()
+        .map(String::into_boxed_str)
+}
+
+/// The part of the data directory that a path input, or a word of the command, lies in: the first
+/// one found outside the caller's own workspace.
+pub(crate) fn reached(facts: &Facts<'_>, data_dir: &str) -> Option<DataPart> {
+    let part = |path: &NormalPath| {
+        if path.inside().is_some() {
+            return None;
+        }
+        DataPart::of(path.absolute().strip_prefix(data_dir.as_bytes())?)
     };
-    if facts.paths().iter().any(hit) {
-        return true;
-    }
-    if !facts.shape.command {
-        return false;
+    let by_path = facts.paths().iter().find_map(part);
+    if by_path.is_some() || !facts.shape.command {
+        return by_path;
     }
     let args = facts.args().filter_map(Value::as_str);
-    let texts = facts.text("command").into_iter().chain(args).chain(facts.text("stdin"));
-    let Ok(root_text) = std::str::from_utf8(&root) else { return false };
-    texts.into_iter().any(|text| {
-        text.match_indices(root_text).any(|(at, _)| {
+    let texts = facts
+        .text("command")
+        .into_iter()
+        .chain(args)
+        .chain(facts.text("stdin"));
+    let mut long_enough = texts.filter(|text| text.len() >= data_dir.len());
+    long_enough.find_map(|text| {
+        text.match_indices(data_dir).find_map(|(at, _)| {
             let word = text.get(at..).unwrap_or_default();
-            let end = word.find(|c: char| c.is_whitespace() || "'\"`;|&<>()".contains(c)).unwrap_or(word.len());
-            let word = word.get(..end).unwrap_or_default();
-            hit(&NormalPath::new(facts.query.workspace, word, false))
+            let ends = |c: char| c.is_whitespace() || "'\"`;|&<>()".contains(c);
+            let word = word.split(ends).next().unwrap_or_default();
+            part(&NormalPath::new(facts.query.workspace, word, false))
         })
     })
 }
 
 impl DataPart {
-    /// Whether `rest`, the path below the data directory with its leading slash, is in this part.
-    fn holds(self, rest: &[u8]) -> bool {
+    /// The part that `rest`, a path below the data directory with its leading slash, is in.
+    fn of(rest: &[u8]) -> Option<DataPart> {
         if !(rest.is_empty() || rest.starts_with(b"/")) {
-            return false;
+            return None;
         }
-        let part = match rest.split(|byte| *byte == b'/').nth(1).unwrap_or_default() {
-            b"audit" => DataPart::Audit,
-            b"policies" => DataPart::Policies,
-            b"vault" | b"secrets" => DataPart::Vault,
-            _ => DataPart::Rest,
-        };
-        part == self
+        Some(
+            match rest.split(|byte| *byte == b'/').nth(1).unwrap_or_default() {
+                b"audit" => DataPart::Audit,
+                b"policies" => DataPart::Policies,
+                b"vault" | b"secrets" => DataPart::Vault,
+                _ => DataPart::Rest,
+            },
+        )
     }
 }

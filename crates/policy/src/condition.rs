@@ -44,7 +44,9 @@ pub(crate) struct PathGlob {
 impl PathGlob {
     fn covers(&self, path: &NormalPath) -> bool {
         let bytes = match self.inside {
-            true => path.inside().map(|part| part.strip_prefix(b"/").unwrap_or(part)),
+            true => path
+                .inside()
+                .map(|part| part.strip_prefix(b"/").unwrap_or(part)),
             false => Some(path.absolute()),
         };
         let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -72,6 +74,9 @@ impl Compare {
     }
 }
 
+/// What inputs, by name, are compared with.
+pub(crate) type ByInput<T> = Box<[(Box<str>, T)]>;
+
 /// Fields of the language and what each compares.
 #[derive(Debug, Clone)]
 pub(crate) enum Test {
@@ -86,9 +91,9 @@ pub(crate) enum Test {
     CommandIn(Box<[Box<str>]>),
     CommandMatches(Regex),
     ArgsMatch(Regex),
-    InputEquals(Box<[(Box<str>, Value)]>),
-    InputIn(Box<[(Box<str>, Vec<Value>)]>),
-    InputCompare(Compare, Box<[(Box<str>, f64)]>),
+    InputEquals(ByInput<Value>),
+    InputIn(ByInput<Vec<Value>>),
+    InputCompare(Compare, ByInput<f64>),
     /// Minutes since midnight, UTC; the end is not part of the range, which may cross midnight.
     TimeOfDay(Box<[(u32, u32)]>),
     /// Bit 0 is Monday.
@@ -130,24 +135,36 @@ impl Test {
                 all_paths(&|path| !prefixes.iter().any(|prefix| prefix.covers(path)))
             }
             Test::PathGlob(globs) => all_paths(&|path| globs.iter().any(|glob| glob.covers(path))),
-            Test::ContentSize(compare, limit) => {
-                facts.content_size().is_some_and(|size| compare.holds(size, *limit))
-            }
-            Test::DomainIn(set) => all(facts.hosts(), |host| host.is_ok_and(|host| set.contains(&host))),
-            Test::DomainNotIn(set) => {
-                all(facts.hosts(), |host| host.map_or(true, |host| !set.contains(&host)))
-            }
-            Test::UrlSchemeIn(list) => all(facts.schemes(), |scheme| scheme.is_ok_and(|scheme| any_case(list, scheme))),
-            Test::MethodIn(list) => facts.text("method").is_some_and(|method| any_case(list, method)),
-            Test::CommandIn(list) => {
-                facts.text("command").is_some_and(|command| list.iter().any(|entry| **entry == *command))
-            }
-            Test::CommandMatches(regex) => facts.text("command").is_some_and(|text| regex.is_match(text)),
+            Test::ContentSize(compare, limit) => facts
+                .content_size()
+                .is_some_and(|size| compare.holds(size, *limit)),
+            Test::DomainIn(set) => all(facts.hosts(), |host| {
+                host.is_ok_and(|host| set.contains(&host))
+            }),
+            Test::DomainNotIn(set) => all(facts.hosts(), |host| {
+                host.map_or(true, |host| !set.contains(&host))
+            }),
+            Test::UrlSchemeIn(list) => all(facts.schemes(), |scheme| {
+                scheme.is_ok_and(|scheme| any_case(list, scheme))
+            }),
+            Test::MethodIn(list) => facts
+                .text("method")
+                .is_some_and(|method| any_case(list, method)),
+            Test::CommandIn(list) => facts
+                .text("command")
+                .is_some_and(|command| list.iter().any(|entry| **entry == *command)),
+            Test::CommandMatches(regex) => facts
+                .text("command")
+                .is_some_and(|text| regex.is_match(text)),
             Test::ArgsMatch(regex) => {
                 facts.shape.args && facts.joined_args().is_some_and(|text| regex.is_match(text))
             }
             Test::InputEquals(pairs) => pairs.iter().all(|(input, value)| {
-                facts.query.inputs.get(&**input).is_some_and(|given| same(given, value))
+                facts
+                    .query
+                    .inputs
+                    .get(&**input)
+                    .is_some_and(|given| same(given, value))
             }),
             Test::InputIn(pairs) => pairs.iter().all(|(input, values)| {
                 let given = facts.query.inputs.get(&**input);
@@ -174,7 +191,9 @@ impl Test {
 
 /// Whether there is at least one and all hold.
 fn all<T>(mut items: impl Iterator<Item = T>, mut holds: impl FnMut(T) -> bool) -> bool {
-    let Some(first) = items.next() else { return false };
+    let Some(first) = items.next() else {
+        return false;
+    };
     holds(first) && items.all(holds)
 }
 

@@ -39,7 +39,10 @@ const MAX_DIAGNOSTICS: usize = 100;
 
 impl<'a> Problems<'a> {
     pub(crate) fn new(file: &'a str) -> Self {
-        Self { file, found: Vec::new() }
+        Self {
+            file,
+            found: Vec::new(),
+        }
     }
 
     pub(crate) fn fatal(&mut self, at: Place, message: impl Into<String>) {
@@ -53,7 +56,13 @@ impl<'a> Problems<'a> {
     fn push(&mut self, at: Place, message: String, fatal: bool) {
         if self.found.len() < MAX_DIAGNOSTICS {
             let (line, column) = (at.line as usize, at.column as usize);
-            self.found.push(Diagnostic { file: self.file.to_owned(), line, column, message, fatal });
+            self.found.push(Diagnostic {
+                file: self.file.to_owned(),
+                line,
+                column,
+                message,
+                fatal,
+            });
         } else if fatal && self.found.iter().all(|found| !found.fatal) {
             // The bound must never turn a refused file into an accepted one.
             self.found.pop();
@@ -76,7 +85,10 @@ impl<'a> Problems<'a> {
 }
 
 /// The candidate nearest to `name`, where one is near enough to be meant.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     // Below this similarity a suggestion confuses more than it helps.
     const NEAR: f64 = 0.6;
     let best = candidates
@@ -103,13 +115,28 @@ pub fn render_diagnostic(diagnostic: &Diagnostic, text: &str) -> String {
     let mut shown = format!("{kind}: {}\n", diagnostic.message);
     let number = diagnostic.line.to_string();
     let pad = " ".repeat(number.len());
-    let place = format!("{}:{}:{}", diagnostic.file, diagnostic.line, diagnostic.column);
+    let place = format!(
+        "{}:{}:{}",
+        diagnostic.file, diagnostic.line, diagnostic.column
+    );
     // Writing to a String cannot fail.
     let _ = writeln!(shown, "{pad}--> {place}");
-    if let Some(line) = diagnostic.line.checked_sub(1).and_then(|index| text.lines().nth(index)) {
-        let clean: String =
-            line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SHOWN).collect();
-        let caret = " ".repeat(diagnostic.column.saturating_sub(1).min(clean.chars().count()));
+    if let Some(line) = diagnostic
+        .line
+        .checked_sub(1)
+        .and_then(|index| text.lines().nth(index))
+    {
+        let clean: String = line
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(MAX_SHOWN)
+            .collect();
+        let caret = " ".repeat(
+            diagnostic
+                .column
+                .saturating_sub(1)
+                .min(clean.chars().count()),
+        );
         let _ = writeln!(shown, "{pad} |\n{number} | {clean}\n{pad} | {caret}^");
     }
     shown

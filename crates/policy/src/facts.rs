@@ -2,7 +2,8 @@
 //! inputs of ordinary length.
 
 use crate::Query;
-use crate::index::{self, Keys};
+use crate::builtin::{self, DataPart};
+use crate::index::{DOOR_SHIFT, KIND_SHIFT};
 use crate::url::{Host, Unreadable, plain_host, split_url};
 use kruxos_catalog::{Definition, FieldType};
 use serde_json::Value;
@@ -38,7 +39,12 @@ const CONTENT_INPUTS: [&str; 4] = ["content", "body", "message", "text"];
 impl Shape {
     pub(crate) fn of(definition: &Definition) -> Shape {
         let names = |wanted: &dyn Fn(&kruxos_catalog::Field) -> bool| -> Box<[Box<str>]> {
-            definition.inputs.iter().filter(|field| wanted(field)).map(|field| field.name.as_str().into()).collect()
+            definition
+                .inputs
+                .iter()
+                .filter(|field| wanted(field))
+                .map(|field| field.name.as_str().into())
+                .collect()
         };
         let is_path = |field: &kruxos_catalog::Field| {
             field.kind == FieldType::FilesystemPath
@@ -55,7 +61,10 @@ impl Shape {
             paths: paths.collect(),
             urls: names(&|field| field.kind == FieldType::Url),
             hosts: names(&|field| matches!(field.name.as_str(), "host" | "hostname" | "domain")),
-            content: CONTENT_INPUTS.into_iter().find(|name| has(name)).map(Into::into),
+            content: CONTENT_INPUTS
+                .into_iter()
+                .find(|name| has(name))
+                .map(Into::into),
             command: has("command"),
             args: has("args"),
             method: has("method"),
@@ -66,7 +75,7 @@ impl Shape {
 /// An absolute path without `.`, `..`, empty components and trailing slash; the root is empty.
 #[derive(Debug)]
 pub(crate) struct NormalPath {
-    bytes: SmallVec<[u8; 192]>,
+    bytes: SmallVec<[u8; 128]>,
     /// Where the part below the workspace begins.
     inside: Option<usize>,
     pub(crate) written: bool,
@@ -83,8 +92,10 @@ impl NormalPath {
         let mut bytes = SmallVec::new();
         if input.starts_with('/') {
             fold(&mut bytes, input);
-            if !is_below(&bytes, workspace.as_bytes()) && is_below(&bytes, VIRTUAL_WORKSPACE.as_bytes()) {
-                let mut real: SmallVec<[u8; 192]> = SmallVec::from_slice(workspace.as_bytes());
+            if !is_below(&bytes, workspace.as_bytes())
+                && is_below(&bytes, VIRTUAL_WORKSPACE.as_bytes())
+            {
+                let mut real: SmallVec<[u8; 128]> = SmallVec::from_slice(workspace.as_bytes());
                 real.extend_from_slice(bytes.get(VIRTUAL_WORKSPACE.len()..).unwrap_or_default());
                 bytes = real;
             }
@@ -93,7 +104,11 @@ impl NormalPath {
             fold(&mut bytes, input);
         }
         let inside = is_below(&bytes, workspace.as_bytes()).then_some(workspace.len());
-        NormalPath { bytes, inside, written }
+        NormalPath {
+            bytes,
+            inside,
+            written,
+        }
     }
 
     /// The whole path.
@@ -103,7 +118,8 @@ impl NormalPath {
 
     /// The part below the workspace, with its leading slash; empty for the workspace itself.
     pub(crate) fn inside(&self) -> Option<&[u8]> {
-        self.inside.map(|start| self.bytes.get(start..).unwrap_or_default())
+        self.inside
+            .map(|start| self.bytes.get(start..).unwrap_or_default())
     }
 }
 
@@ -112,6 +128,13 @@ pub(crate) fn fold<const N: usize>(bytes: &mut SmallVec<[u8; N]>, path: &str)
 where
     [u8; N]: smallvec::Array<Item = u8>,
 {
+    if is_folded(path) {
+        if !path.is_empty() && !path.starts_with('/') {
+            bytes.push(b'/');
+        }
+        bytes.extend_from_slice(path.as_bytes());
+        return;
+    }
     for component in path.split('/') {
         match component {
             "" | "." => {}
@@ -127,6 +150,20 @@ where
     }
 }
 
+/// Whether folding would change nothing. Says no to some that it would not change, such as `.git`.
+fn is_folded(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let following = bytes.get(1..).unwrap_or_default();
+    // Without early exit, so that it is done many bytes at a time.
+    let odd = bytes
+        .iter()
+        .zip(following)
+        .fold(false, |odd, (byte, next)| {
+            odd | ((*byte == b'/') & ((*next == b'/') | (*next == b'.')))
+        });
+    !odd && !path.starts_with('.') && !path.ends_with('/')
+}
+
 /// Whether `path` is `prefix` or below it, by whole components.
 pub(crate) fn is_below(path: &[u8], prefix: &[u8]) -> bool {
     path.strip_prefix(prefix)
@@ -139,23 +176,39 @@ pub(crate) struct Facts<'a> {
     pub(crate) query: &'a Query<'a>,
     pub(crate) shape: &'a Shape,
     pub(crate) data_dir: Option<&'a str>,
+    /// One bit each for the day, the sort of principal and the interface.
+    ambient: u32,
     paths: OnceCell<SmallVec<[NormalPath; 2]>>,
-    keys_absolute: OnceCell<Keys>,
-    keys_inside: OnceCell<Keys>,
     args: OnceCell<Option<SmallVec<[u8; 128]>>>,
+    data_part: OnceCell<Option<DataPart>>,
 }
 
 impl<'a> Facts<'a> {
     pub(crate) fn new(query: &'a Query<'a>, shape: &'a Shape, data_dir: Option<&'a str>) -> Self {
-        Facts {
+        let mut facts = Facts {
             query,
             shape,
             data_dir,
+            ambient: 0,
             paths: OnceCell::new(),
-            keys_absolute: OnceCell::new(),
-            keys_inside: OnceCell::new(),
             args: OnceCell::new(),
-        }
+            data_part: OnceCell::new(),
+        };
+        facts.ambient = (1 << facts.weekday())
+            | (1 << (KIND_SHIFT + query.principal.kind as u32))
+            | (1 << (DOOR_SHIFT + query.interface as u32));
+        facts
+    }
+
+    /// Whether a rule with this gate can hold.
+    pub(crate) fn passes(&self, gate: u32) -> bool {
+        gate & self.ambient == self.ambient
+    }
+
+    /// The part of the gateway's data directory that the call reaches for.
+    pub(crate) fn data_part(&self) -> Option<DataPart> {
+        let reached = || self.data_dir.and_then(|dir| builtin::reached(self, dir));
+        *self.data_part.get_or_init(reached)
     }
 
     pub(crate) fn text(&self, input: &str) -> Option<&'a str> {
@@ -175,23 +228,12 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Index keys of every leading part of the first path.
-    pub(crate) fn path_keys(&self, inside: bool) -> &Keys {
-        let cell = if inside { &self.keys_inside } else { &self.keys_absolute };
-        cell.get_or_init(|| {
-            let Some(path) = self.paths().first() else { return Keys::new() };
-            match inside {
-                true => path.inside().map(|part| index::path_keys(part, true)).unwrap_or_default(),
-                false => index::path_keys(path.absolute(), false),
-            }
-        })
-    }
-
     /// Hosts of every address input. `Err` for one that cannot be read.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = Result<Host, Unreadable>> + '_ {
         let urls = self.shape.urls.iter().filter_map(|input| self.text(input));
         let hosts = self.shape.hosts.iter().filter_map(|input| self.text(input));
-        urls.map(|url| split_url(url).map(|(_, host)| host)).chain(hosts.map(plain_host))
+        urls.map(|url| split_url(url).map(|(_, host)| host))
+            .chain(hosts.map(plain_host))
     }
 
     /// Schemes of every URL input.
@@ -222,7 +264,12 @@ impl<'a> Facts<'a> {
     }
 
     pub(crate) fn args(&self) -> impl Iterator<Item = &'a Value> + '_ {
-        self.query.inputs.get("args").and_then(Value::as_array).into_iter().flatten()
+        self.query
+            .inputs
+            .get("args")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
     }
 
     /// Minutes since midnight, UTC.
@@ -233,6 +280,7 @@ impl<'a> Facts<'a> {
     /// Days since Monday, UTC.
     pub(crate) fn weekday(&self) -> u32 {
         // 1970-01-01 was a Thursday.
-        u32::try_from((self.query.now.as_second().div_euclid(86_400) + 3).rem_euclid(7)).unwrap_or(0)
+        u32::try_from((self.query.now.as_second().div_euclid(86_400) + 3).rem_euclid(7))
+            .unwrap_or(0)
     }
 }

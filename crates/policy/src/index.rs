@@ -4,8 +4,8 @@
 //! a command, a host, an input's value. Those rules are found by hash; what remains is tried in
 //! order. The answer is the same as by trying all in order: the least position that holds.
 
-use crate::condition::{Prefix, Test};
 use crate::compile::Rule;
+use crate::condition::{Condition, Prefix, Test};
 use crate::facts::Facts;
 use serde_json::Value;
 use smallvec::SmallVec;
@@ -13,10 +13,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Keys of a path's leading parts, by depth: the empty path first.
-pub(crate) type Keys = SmallVec<[u64; 16]>;
+type Keys = SmallVec<[u64; 16]>;
 
 /// Lists shorter than this are faster tried in order.
-const WORTH_INDEXING: usize = 12;
+const WORTH_INDEXING: usize = 5;
 /// Depths that the mask can tell apart; a deeper prefix stays in the list that is tried in order.
 const MAX_DEPTH: usize = 63;
 
@@ -30,8 +30,9 @@ const SEED_INPUT: u64 = 0x2545_f491_4f6c_dd1d;
 #[derive(Debug)]
 pub(crate) struct Index {
     groups: HashMap<u64, Box<[u32]>, BuildHasherDefault<Ready>>,
-    /// Positions that must be tried in order.
-    rest: Box<[u32]>,
+    /// Positions that must be tried in order, each with its rule's gate: most are sorted out by it
+    /// without a look at the rule.
+    rest: Box<[(u32, u32)]>,
     /// Which depths of path prefixes occur.
     depths_absolute: u64,
     depths_inside: u64,
@@ -59,33 +60,55 @@ impl Index {
     pub(crate) fn first(&self, facts: &Facts<'_>, holds: impl Fn(u32) -> bool) -> Option<u32> {
         let mut best = u32::MAX;
         let mut look = |key: u64| {
-            let Some(group) = self.groups.get(&key) else { return };
-            for position in group.iter().take_while(|position| **position < best).copied() {
+            let Some(group) = self.groups.get(&key) else {
+                return;
+            };
+            for position in group
+                .iter()
+                .take_while(|position| **position < best)
+                .copied()
+            {
                 if holds(position) {
                     best = position;
                     break;
                 }
             }
         };
-        for (depths, inside) in [(self.depths_absolute, false), (self.depths_inside, true)] {
-            if depths != 0 {
-                let keys = facts.path_keys(inside).iter().enumerate().take(MAX_DEPTH);
-                keys.filter(|(depth, _)| depths & (1 << depth) != 0).for_each(|(_, key)| look(*key));
+        if self.depths_absolute | self.depths_inside != 0
+            && let Some(path) = facts.paths().first()
+        {
+            each_key(
+                path.absolute(),
+                SEED_ABSOLUTE,
+                self.depths_absolute,
+                &mut look,
+            );
+            if let Some(part) = path.inside() {
+                each_key(part, SEED_INSIDE, self.depths_inside, &mut look);
             }
         }
-        if self.commands && let Some(command) = facts.text("command") {
+        if self.commands
+            && let Some(command) = facts.text("command")
+        {
             look(mix(SEED_COMMAND, command.as_bytes()));
         }
         if self.hosts {
-            facts.hosts().take(1).flatten().for_each(|host| look(mix(SEED_HOST, &host)));
+            facts
+                .hosts()
+                .take(1)
+                .flatten()
+                .for_each(|host| look(mix(SEED_HOST, &host)));
         }
         for input in &self.inputs {
             if let Some(text) = facts.text(input) {
                 look(mix(mix(SEED_INPUT, input.as_bytes()), text.as_bytes()));
             }
         }
-        for position in self.rest.iter().take_while(|position| **position < best).copied() {
-            if holds(position) {
+        for (position, gate) in self.rest.iter().copied() {
+            if position >= best {
+                break;
+            }
+            if facts.passes(gate) && holds(position) {
                 return Some(position);
             }
         }
@@ -96,7 +119,7 @@ impl Index {
 #[derive(Default)]
 struct Building {
     groups: HashMap<u64, Vec<u32>, BuildHasherDefault<Ready>>,
-    rest: Vec<u32>,
+    rest: Vec<(u32, u32)>,
     depths: [u64; 2],
     commands: bool,
     hosts: bool,
@@ -105,7 +128,10 @@ struct Building {
 
 impl Building {
     fn place(&mut self, position: u32, rule: &Rule) {
-        let keys = rule.conditions.iter().find_map(|condition| self.keys(&condition.test));
+        let keys = rule
+            .conditions
+            .iter()
+            .find_map(|condition| self.keys(&condition.test));
         match keys {
             Some(keys) => {
                 for key in keys {
@@ -115,7 +141,7 @@ impl Building {
                     }
                 }
             }
-            None => self.rest.push(position),
+            None => self.rest.push((position, gate(&rule.conditions))),
         }
     }
 
@@ -132,7 +158,10 @@ impl Building {
                         Prefix::Inside(part) => (part, true),
                     };
                     let of_prefix = path_keys(part, inside);
-                    let depth = of_prefix.len().checked_sub(1).filter(|depth| *depth < MAX_DEPTH)?;
+                    let depth = of_prefix
+                        .len()
+                        .checked_sub(1)
+                        .filter(|depth| *depth < MAX_DEPTH)?;
                     *depths.get_mut(usize::from(inside))? |= 1 << depth;
                     keys.push(*of_prefix.last()?);
                 }
@@ -141,10 +170,19 @@ impl Building {
             }
             Test::CommandIn(commands) => {
                 self.commands = true;
-                Some(commands.iter().map(|command| mix(SEED_COMMAND, command.as_bytes())).collect())
+                Some(
+                    commands
+                        .iter()
+                        .map(|command| mix(SEED_COMMAND, command.as_bytes()))
+                        .collect(),
+                )
             }
             Test::DomainIn(hosts) => {
-                let keys = hosts.only_exact()?.iter().map(|host| mix(SEED_HOST, host)).collect();
+                let keys = hosts
+                    .only_exact()?
+                    .iter()
+                    .map(|host| mix(SEED_HOST, host))
+                    .collect();
                 self.hosts = true;
                 Some(keys)
             }
@@ -156,7 +194,10 @@ impl Building {
                 if !self.inputs.contains(input) {
                     self.inputs.push(input.clone());
                 }
-                Some(vec![mix(mix(SEED_INPUT, input.as_bytes()), text.as_bytes())])
+                Some(vec![mix(
+                    mix(SEED_INPUT, input.as_bytes()),
+                    text.as_bytes(),
+                )])
             }
             _ => None,
         }
@@ -164,7 +205,11 @@ impl Building {
 
     fn finish(self) -> Index {
         Index {
-            groups: self.groups.into_iter().map(|(key, group)| (key, group.into())).collect(),
+            groups: self
+                .groups
+                .into_iter()
+                .map(|(key, group)| (key, group.into()))
+                .collect(),
             rest: self.rest.into(),
             depths_absolute: self.depths[0],
             depths_inside: self.depths[1],
@@ -175,8 +220,43 @@ impl Building {
     }
 }
 
+/// Who, through which door and on which day a rule can hold at all, as bits for [`Facts::passes`].
+fn gate(conditions: &[Condition]) -> u32 {
+    conditions
+        .iter()
+        .fold(u32::MAX, |gate, condition| match condition.test {
+            Test::WeekdayIn(days) => gate & (!WEEKDAYS | u32::from(days)),
+            Test::PrincipalType(kinds) => gate & (!KINDS | (u32::from(kinds) << KIND_SHIFT)),
+            Test::InterfaceIn(doors) => gate & (!DOORS | (u32::from(doors) << DOOR_SHIFT)),
+            _ => gate,
+        })
+}
+
+/// Bits of a gate: days of the week, sorts of principal, interfaces.
+const WEEKDAYS: u32 = 0xff;
+pub(crate) const KIND_SHIFT: u32 = 8;
+const KINDS: u32 = 0xff << KIND_SHIFT;
+pub(crate) const DOOR_SHIFT: u32 = 16;
+const DOORS: u32 = 0xff << DOOR_SHIFT;
+
+/// Calls `look` with the keys of those leading parts of `path` whose depth occurs in `depths`.
+fn each_key(path: &[u8], seed: u64, depths: u64, mut look: impl FnMut(u64)) {
+    let mut components = path.split(|byte| *byte == b'/').skip(1);
+    let (mut key, mut left) = (seed, depths);
+    while left != 0 {
+        if left & 1 != 0 {
+            look(key);
+        }
+        left >>= 1;
+        let Some(component) = components.next() else {
+            return;
+        };
+        key = mix(key, component);
+    }
+}
+
 /// The keys of `path`'s leading parts: `/a/b` gives those of the root, `/a` and `/a/b`.
-pub(crate) fn path_keys(path: &[u8], inside: bool) -> Keys {
+fn path_keys(path: &[u8], inside: bool) -> Keys {
     let mut key = if inside { SEED_INSIDE } else { SEED_ABSOLUTE };
     let mut keys = Keys::new();
     keys.push(key);
@@ -196,12 +276,16 @@ fn mix(seed: u64, bytes: &[u8]) -> u64 {
         mixed ^ (mixed >> 32)
     };
     let (words, tail) = bytes.as_chunks::<8>();
-    let hash = words.iter().fold(seed, |hash, word| step(hash, u64::from_le_bytes(*word)));
-    let last = tail.iter().fold(bytes.len() as u64, |word, byte| (word << 8) | u64::from(*byte));
+    let hash = words
+        .iter()
+        .fold(seed, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    let last = tail.iter().fold(bytes.len() as u64, |word, byte| {
+        (word << 8) | u64::from(*byte)
+    });
     step(hash, last)
 }
 
-/// A hasher for keys that are hashes already.
+/// A hasher for keys that are hashes already, and for names that only the operator chooses.
 #[derive(Debug, Default)]
 pub(crate) struct Ready(u64);
 

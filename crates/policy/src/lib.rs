@@ -25,9 +25,6 @@ mod url;
 mod validate;
 mod yaml;
 
-#[cfg(test)]
-mod tests;
-
 pub use decide::Verdict;
 pub use diagnostic::{Diagnostic, render_diagnostic};
 pub use explain::{AuditDecision, AuditLayer, Explanation, LayerAnswer, RateUse};
@@ -36,11 +33,12 @@ pub use sections::{HostRule, Network, NetworkPolicy, Sandbox, Seccomp};
 pub use template::{DEFAULT_TEMPLATE, TEMPLATES, template_text};
 pub use validate::{validate, validate_as};
 
-use compile::{Layer, Table};
+use compile::Table;
 use jiff::Timestamp;
 use kruxos_catalog::Definition;
 use kruxos_types::{Interface, Object, Principal};
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 /// One policy file as text, with the name that messages and explanations show.
@@ -58,7 +56,10 @@ impl Source {
     /// # Errors
     /// The bytes are not UTF-8 or longer than a policy file may be.
     pub fn from_bytes(file: &str, bytes: &[u8]) -> Result<Source, Diagnostic> {
-        yaml::text_of(file, bytes).map(|text| Source { file: file.to_owned(), text })
+        yaml::text_of(file, bytes).map(|text| Source {
+            file: file.to_owned(),
+            text,
+        })
     }
 }
 
@@ -113,7 +114,10 @@ impl PolicyLayer {
     /// Whether this layer's rules are ceilings unless they say otherwise.
     #[must_use]
     pub const fn sets_ceilings(self) -> bool {
-        matches!(self, PolicyLayer::BuiltIn | PolicyLayer::System | PolicyLayer::Organisation)
+        matches!(
+            self,
+            PolicyLayer::BuiltIn | PolicyLayer::System | PolicyLayer::Organisation
+        )
     }
 }
 
@@ -128,15 +132,15 @@ pub struct PolicySet {
     built_in: Table,
     system: Option<Table>,
     organisation: Option<Table>,
-    templates: BTreeMap<&'static str, Arc<Layer>>,
-    agents: HashMap<Box<str>, AgentLayers>,
+    templates: BTreeMap<&'static str, Arc<Table>>,
+    agents: HashMap<Box<str>, AgentLayers, BuildHasherDefault<index::Ready>>,
     user: Option<Table>,
 }
 
 /// What an agent has of its own.
 #[derive(Debug)]
 struct AgentLayers {
-    template: Arc<Layer>,
+    template: Arc<Table>,
     own: Option<Table>,
 }
 

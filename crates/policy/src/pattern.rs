@@ -24,13 +24,20 @@ impl Pattern {
     /// The message for a pattern that matches no capability, with the nearest name.
     pub(crate) fn parse(text: &str, catalog: &Catalog) -> Result<Pattern, String> {
         let all = catalog.all();
-        let make = |ids: Vec<u16>, specificity| Pattern { text: text.into(), ids, specificity };
+        let make = |ids: Vec<u16>, specificity| Pattern {
+            text: text.into(),
+            ids,
+            specificity,
+        };
         let position = |index: usize| u16::try_from(index).ok();
         if text == "*" {
             return Ok(make((0..all.len()).filter_map(position).collect(), 0));
         }
         if let Some(prefix) = text.strip_suffix(".*") {
-            let below = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+            let below = |name: &str| {
+                name.strip_prefix(prefix)
+                    .is_some_and(|rest| rest.starts_with('.'))
+            };
             let ids: Vec<u16> = all
                 .iter()
                 .enumerate()
@@ -40,14 +47,24 @@ impl Pattern {
             if ids.is_empty() {
                 let categories = categories(catalog);
                 let near = nearest(prefix, categories.iter().copied());
-                return Err(unknown("capability category", text, near.map(|name| format!("{name}.*"))));
+                return Err(unknown(
+                    "capability category",
+                    text,
+                    near.map(|name| format!("{name}.*")),
+                ));
             }
             return Ok(make(ids, prefix.len()));
         }
         if text.contains('*') {
-            return Err(format!("`{text}` is not a pattern: use an exact name, `category.*` or `*`"));
+            return Err(format!(
+                "`{text}` is not a pattern: use an exact name, `category.*` or `*`"
+            ));
         }
-        match all.iter().position(|definition| definition.name == text).and_then(position) {
+        match all
+            .iter()
+            .position(|definition| definition.name == text)
+            .and_then(position)
+        {
             Some(id) => Ok(make(vec![id], EXACT)),
             None => {
                 let categories = categories(catalog);

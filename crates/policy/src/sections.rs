@@ -118,10 +118,15 @@ impl NetworkSection {
 fn hosts(reader: &mut Reader<'_, '_>, at: &At, allow: bool) -> Vec<HostRule> {
     let items = reader.items(at, if allow { "allow" } else { "deny" });
     if items.len() > MAX_HOSTS {
-        reader.problems.fatal(at.place, format!("more than {MAX_HOSTS} hosts"));
+        reader
+            .problems
+            .fatal(at.place, format!("more than {MAX_HOSTS} hosts"));
         return Vec::new();
     }
-    items.iter().filter_map(|item| host_rule(reader, item, allow)).collect()
+    items
+        .iter()
+        .filter_map(|item| host_rule(reader, item, allow))
+        .collect()
 }
 
 fn host_rule(reader: &mut Reader<'_, '_>, at: &At, allow: bool) -> Option<HostRule> {
@@ -131,12 +136,24 @@ fn host_rule(reader: &mut Reader<'_, '_>, at: &At, allow: bool) -> Option<HostRu
             let mut private = false;
             for (key, value) in pairs {
                 match (key.name.as_str(), &value.node) {
-                    ("host", _) => host = reader.text(value, "host").map(|text| (text, value.place)),
+                    ("host", _) => {
+                        host = reader.text(value, "host").map(|text| (text, value.place))
+                    }
                     ("allow_private", Node::Bool(answer)) if allow => private = *answer,
                     ("allow_private", _) if allow => {
-                        reader.problems.fatal(value.place, "`allow_private` must be true or false");
+                        reader
+                            .problems
+                            .fatal(value.place, "`allow_private` must be true or false");
                     }
-                    _ => reader.unknown_key(key, "a host", if allow { &["host", "allow_private"] } else { &["host"] }),
+                    _ => reader.unknown_key(
+                        key,
+                        "a host",
+                        if allow {
+                            &["host", "allow_private"]
+                        } else {
+                            &["host"]
+                        },
+                    ),
                 }
             }
             if host.is_none() {
@@ -154,7 +171,10 @@ fn host_rule(reader: &mut Reader<'_, '_>, at: &At, allow: bool) -> Option<HostRu
         );
         reader.problems.fatal(place, message);
     }
-    parsed.map(|rule| HostRule { allow_private, ..rule })
+    parsed.map(|rule| HostRule {
+        allow_private,
+        ..rule
+    })
 }
 
 /// `[scheme://](name | *.suffix | [ipv6])[:port]`.
@@ -164,14 +184,24 @@ fn parse_host(text: &str) -> Option<HostRule> {
         None => (None, text),
     };
     if let Some(scheme) = scheme
-        && (scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)))
+        && (scheme.is_empty()
+            || !scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)))
     {
         return None;
     }
     let (name, port) = match rest.strip_prefix('[') {
         Some(inner) => {
             let (address, after) = inner.split_once(']')?;
-            (address, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+            (
+                address,
+                if after.is_empty() {
+                    None
+                } else {
+                    Some(after.strip_prefix(':')?)
+                },
+            )
         }
         None => match rest.split_once(':') {
             Some((name, port)) => (name, Some(port)),
@@ -191,7 +221,13 @@ fn parse_host(text: &str) -> Option<HostRule> {
     };
     let host = plain_host(name).ok()?;
     let host = String::from_utf8(host.to_vec()).ok()?;
-    Some(HostRule { host, below, port, scheme: scheme.map(str::to_ascii_lowercase), allow_private: false })
+    Some(HostRule {
+        host,
+        below,
+        port,
+        scheme: scheme.map(str::to_ascii_lowercase),
+        allow_private: false,
+    })
 }
 
 const SANDBOX_FIELDS: [&str; 5] = ["memory_mb", "cpu_percent", "pids", "network", "seccomp"];
@@ -202,7 +238,9 @@ impl SandboxSection {
         for (key, value) in reader.pairs(at, "sandbox") {
             let name = key.name.as_str();
             let mut limit = |most: i64| {
-                reader.integer(value, name, 1..=most).and_then(|number| u32::try_from(number).ok())
+                reader
+                    .integer(value, name, 1..=most)
+                    .and_then(|number| u32::try_from(number).ok())
             };
             match name {
                 // A terabyte, a thousand cores and the kernel's largest pid: beyond them is a typing mistake.
@@ -212,15 +250,20 @@ impl SandboxSection {
                 "network" => {
                     let valid = [("none", Network::None), ("proxied", Network::Proxied)];
                     let text = reader.text(value, name);
-                    sandbox.network = text.and_then(|text| reader.choice(text, value.place, "network", &valid));
+                    sandbox.network =
+                        text.and_then(|text| reader.choice(text, value.place, "network", &valid));
                 }
                 "seccomp" => {
                     let valid = [("default", Seccomp::Default), ("strict", Seccomp::Strict)];
                     let text = reader.text(value, name);
-                    sandbox.seccomp = text.and_then(|text| reader.choice(text, value.place, "seccomp", &valid));
+                    sandbox.seccomp =
+                        text.and_then(|text| reader.choice(text, value.place, "seccomp", &valid));
                 }
                 _ => {
-                    let message = format!("unknown field `{name}` in `sandbox`{}", suggestion(name, &SANDBOX_FIELDS));
+                    let message = format!(
+                        "unknown field `{name}` in `sandbox`{}",
+                        suggestion(name, &SANDBOX_FIELDS)
+                    );
                     reader.problems.fatal(key.place, message);
                 }
             }

@@ -1,5 +1,9 @@
 /// The templates that ship, by name.
-pub const TEMPLATES: [&str; 3] = ["personal-permissive", "team-moderate", "enterprise-restrictive"];
+pub const TEMPLATES: [&str; 3] = [
+    "personal-permissive",
+    "team-moderate",
+    "enterprise-restrictive",
+];
 
 /// What an agent gets whose policy group names no template.
 pub const DEFAULT_TEMPLATE: &str = "team-moderate";
@@ -14,7 +18,9 @@ pub fn template_text(name: &str) -> Option<&'static str> {
     match name {
         "personal-permissive" => Some(include_str!("../../../policies/personal-permissive.yaml")),
         "team-moderate" => Some(include_str!("../../../policies/team-moderate.yaml")),
-        "enterprise-restrictive" => Some(include_str!("../../../policies/enterprise-restrictive.yaml")),
+        "enterprise-restrictive" => Some(include_str!(
+            "../../../policies/enterprise-restrictive.yaml"
+        )),
         _ => None,
     }
 }

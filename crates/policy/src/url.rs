@@ -18,17 +18,27 @@ pub(crate) struct Unreadable;
 
 /// Splits `scheme://[user@]host[:port][/…]`.
 pub(crate) fn split_url(url: &str) -> Result<(&str, Host), Unreadable> {
-    if url.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\') {
+    if url
+        .bytes()
+        .any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\')
+    {
         return Err(Unreadable);
     }
     let (scheme, rest) = url.split_once("://").ok_or(Unreadable)?;
-    let plain_scheme = scheme.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let plain_scheme = scheme
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     if !plain_scheme {
         return Err(Unreadable);
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host_port = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     let host = match host_port.strip_prefix('[') {
         Some(_) => {
             let end = host_port.find(']').ok_or(Unreadable)?;
@@ -64,7 +74,10 @@ fn check_port(port: &str) -> Result<(), Unreadable> {
 /// A host name or address by itself: lower case, without a trailing dot.
 pub(crate) fn plain_host(host: &str) -> Result<Host, Unreadable> {
     let host = host.strip_suffix('.').unwrap_or(host);
-    let address = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
+    let address = host
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'))
+        .unwrap_or(host);
     let is_address = address.contains(':');
     let plain = |byte: u8| {
         if is_address {
@@ -74,10 +87,14 @@ pub(crate) fn plain_host(host: &str) -> Result<Host, Unreadable> {
         }
     };
     let empty_label = !is_address && address.split('.').any(str::is_empty);
-    if address.is_empty() || address.len() > MAX_HOST || empty_label || !address.bytes().all(plain) {
+    if address.is_empty() || address.len() > MAX_HOST || empty_label || !address.bytes().all(plain)
+    {
         return Err(Unreadable);
     }
-    Ok(address.bytes().map(|byte| byte.to_ascii_lowercase()).collect())
+    Ok(address
+        .bytes()
+        .map(|byte| byte.to_ascii_lowercase())
+        .collect())
 }
 
 /// A list of hosts: exact names and `*.suffix` (names strictly below the suffix).
@@ -99,7 +116,9 @@ impl HostSet {
             None => (&mut self.exact, written),
         };
         let host = plain_host(name).map_err(|Unreadable| {
-            format!("`{written}` is not a host name; use `name.example`, `*.suffix` or the xn-- form")
+            format!(
+                "`{written}` is not a host name; use `name.example`, `*.suffix` or the xn-- form"
+            )
         })?;
         let mut entry = Vec::with_capacity(host.len() + 1);
         if written.starts_with("*.") {
@@ -113,10 +132,16 @@ impl HostSet {
     }
 
     pub(crate) fn contains(&self, host: &[u8]) -> bool {
-        if self.exact.binary_search_by(|entry| entry.as_ref().cmp(host)).is_ok() {
+        if self
+            .exact
+            .binary_search_by(|entry| entry.as_ref().cmp(host))
+            .is_ok()
+        {
             return true;
         }
-        self.suffixes.iter().any(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
+        self.suffixes
+            .iter()
+            .any(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
     }
 
     /// The exact names, when there is nothing else.
@@ -151,9 +176,21 @@ mod tests {
     #[test]
     fn addresses_that_clients_read_differently_are_unreadable() {
         for url in [
-            "http:example.com", "http:///example.com", "http://a\\@b.com", "http://exa\tmple.com",
-            " http://example.com", "http://ex%61mple.com", "http://ｅxample.com", "http://", "example.com",
-            "http://a..b", "http://a:80:90", "http://[::1", "http://[::1]x", "1http://a", "http://a:123456",
+            "http:example.com",
+            "http:///example.com",
+            "http://a\\@b.com",
+            "http://exa\tmple.com",
+            " http://example.com",
+            "http://ex%61mple.com",
+            "http://ｅxample.com",
+            "http://",
+            "example.com",
+            "http://a..b",
+            "http://a:80:90",
+            "http://[::1",
+            "http://[::1]x",
+            "1http://a",
+            "http://a:123456",
         ] {
             assert_eq!(host(url), Err(Unreadable), "{url}");
         }
@@ -165,8 +202,12 @@ mod tests {
         set.add("*.Example.org").unwrap();
         set.add("one.test").unwrap();
         for (name, expected) in [
-            ("a.example.org", true), ("a.b.example.org", true), ("example.org", false),
-            ("badexample.org", false), ("one.test", true), ("two.one.test", false),
+            ("a.example.org", true),
+            ("a.b.example.org", true),
+            ("example.org", false),
+            ("badexample.org", false),
+            ("one.test", true),
+            ("two.one.test", false),
         ] {
             assert_eq!(set.contains(name.as_bytes()), expected, "{name}");
         }

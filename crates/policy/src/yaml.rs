@@ -65,9 +65,12 @@ impl At {
             Node::Float(value) => Value::from(*value),
             Node::Str(value) => Value::from(value.as_str()),
             Node::Seq(items) => items.iter().map(At::to_json).collect(),
-            Node::Map(pairs) => {
-                Value::Object(pairs.iter().map(|(key, value)| (key.name.clone(), value.to_json())).collect())
-            }
+            Node::Map(pairs) => Value::Object(
+                pairs
+                    .iter()
+                    .map(|(key, value)| (key.name.clone(), value.to_json()))
+                    .collect(),
+            ),
         }
     }
 }
@@ -84,11 +87,16 @@ pub(crate) fn text_of(file: &str, bytes: &[u8]) -> Result<String, Diagnostic> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(refuse(1, too_long(bytes.len())));
     }
-    std::str::from_utf8(bytes).map(str::to_owned).map_err(|error| {
-        let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-        refuse(line, format!("the file is not UTF-8 (byte {})", error.valid_up_to()))
-    })
+    std::str::from_utf8(bytes)
+        .map(str::to_owned)
+        .map_err(|error| {
+            let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+            refuse(
+                line,
+                format!("the file is not UTF-8 (byte {})", error.valid_up_to()),
+            )
+        })
 }
 
 fn too_long(bytes: usize) -> String {
@@ -129,18 +137,30 @@ pub(crate) fn parse(text: &str, problems: &mut Problems<'_>) -> Option<At> {
 fn describe(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
-    let text = text.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
-    format!("not valid YAML: {}", text.lines().next().unwrap_or_default())
+    let text = text
+        .split(", set DuplicateKeyPolicy")
+        .next()
+        .unwrap_or_default();
+    format!(
+        "not valid YAML: {}",
+        text.lines().next().unwrap_or_default()
+    )
 }
 
 fn place_of(location: serde_saphyr::Location) -> Place {
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).max(1);
-    Place { line: narrow(location.line()), column: narrow(location.column()) }
+    Place {
+        line: narrow(location.line()),
+        column: narrow(location.column()),
+    }
 }
 
 impl From<Spanned<Node>> for At {
     fn from(spanned: Spanned<Node>) -> At {
-        At { node: spanned.value, place: place_of(spanned.referenced) }
+        At {
+            node: spanned.value,
+            place: place_of(spanned.referenced),
+        }
     }
 }
 
@@ -180,7 +200,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Node, E> {
-        i64::try_from(value).map(Node::Int).map_err(|_| E::custom("a number is too large"))
+        i64::try_from(value)
+            .map(Node::Int)
+            .map_err(|_| E::custom("a number is too large"))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
@@ -203,7 +225,13 @@ impl<'de> Visitor<'de> for NodeVisitor {
         let mut pairs = Vec::new();
         while let Some((key, value)) = access.next_entry::<Spanned<String>, Spanned<Node>>()? {
             let place = place_of(key.referenced);
-            pairs.push((Key { name: key.value, place }, value.into()));
+            pairs.push((
+                Key {
+                    name: key.value,
+                    place,
+                },
+                value.into(),
+            ));
         }
         Ok(Node::Map(pairs))
     }

@@ -22,7 +22,9 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let place = scope.files.roots.locate("path", &args.path)?;
     let shown = place.show();
-    let slot = place.target_slot().map_err(|(errno, place)| disk_full(place.fault(errno, DO)))?;
+    let slot = place
+        .target_slot()
+        .map_err(|(errno, place)| disk_full(place.fault(errno, DO)))?;
     let content = args.content.as_bytes();
     let new_size = match slot.stat().map_err(|errno| slot.fault(errno, DO))? {
         None => {
@@ -44,22 +46,33 @@ fn grow(slot: &Slot<'_>, content: &[u8], scope: &Scope<'_>) -> Result<u64, CallE
     let fail = |errno| slot.fault(errno, DO);
     let _held = scope.files.changing();
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = open_beneath(slot.dir.as_fd(), slot.name.as_str(), flags, ResolveFlags::NO_SYMLINKS)
-        .map_err(|errno| match errno {
-            Errno::LOOP => fault::changed_meanwhile(slot.place.given()),
-            other => fail(other),
-        })?;
+    let file = open_beneath(
+        slot.dir.as_fd(),
+        slot.name.as_str(),
+        flags,
+        ResolveFlags::NO_SYMLINKS,
+    )
+    .map_err(|errno| match errno {
+        Errno::LOOP => fault::changed_meanwhile(slot.place.given()),
+        other => fail(other),
+    })?;
     let stat = rustix::fs::fstat(&file).map_err(fail)?;
     slot.place.require_regular(&stat, DO)?;
     require_alone(slot, &stat)?;
-    let noted = scope.files.trash.note_append(slot, &stat, scope.by()).map_err(fail)?;
+    let noted = scope
+        .files
+        .trash
+        .note_append(slot, &stat, scope.by())
+        .map_err(fail)?;
     let written = write_all(&file, content).and_then(|()| rustix::fs::fsync(&file));
     if let Err(errno) = written {
         rustix::fs::ftruncate(&file, size_of(&stat)).map_err(fail)?;
         scope.files.trash.forget(&noted.id);
         return Err(fail(errno));
     }
-    rustix::fs::fstat(&file).map(|stat| size_of(&stat)).map_err(fail)
+    rustix::fs::fstat(&file)
+        .map(|stat| size_of(&stat))
+        .map_err(fail)
 }
 
 /// Appending writes into the file itself, so every other name of it would change too.

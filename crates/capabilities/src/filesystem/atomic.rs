@@ -37,10 +37,16 @@ impl<'d> Staged<'d> {
     /// setuid, setgid and sticky bits never. Without one: 0644 less the umask.
     pub(super) fn begin(dir: &'d OwnedFd, like: Option<&Stat>) -> Result<Staged<'d>, Errno> {
         let temp = format!("{TEMP_PREFIX}{}", random_base32(20));
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = if like.is_some() { 0o600 } else { 0o644 };
         let file = rustix::fs::openat(dir, temp.as_str(), flags, Mode::from_raw_mode(mode))?;
-        let staged = Staged { dir, temp, file, live: true };
+        let staged = Staged {
+            dir,
+            temp,
+            file,
+            live: true,
+        };
         if let Some(like) = like {
             keep_owner(&staged.file, like);
             rustix::fs::fchmod(&staged.file, Mode::from_raw_mode(like.st_mode & 0o777))?;
@@ -49,7 +55,11 @@ impl<'d> Staged<'d> {
     }
 
     /// A file with this content, durable under its temporary name.
-    pub(super) fn with_content(dir: &'d OwnedFd, like: Option<&Stat>, content: &[u8]) -> Result<Staged<'d>, Errno> {
+    pub(super) fn with_content(
+        dir: &'d OwnedFd,
+        like: Option<&Stat>,
+        content: &[u8],
+    ) -> Result<Staged<'d>, Errno> {
         let staged = Staged::begin(dir, like)?;
         write_all(&staged.file, content)?;
         rustix::fs::fsync(&staged.file)?;
@@ -96,7 +106,9 @@ impl Drop for Staged<'_> {
 
 /// Gives a file the owner of another, as far as this process may.
 pub(super) fn keep_owner(file: &OwnedFd, like: &Stat) {
-    let Ok(own) = rustix::fs::fstat(file) else { return };
+    let Ok(own) = rustix::fs::fstat(file) else {
+        return;
+    };
     if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid) {
         let (owner, group) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
         // Only root may give files away; for all others the writer owns what it wrote.

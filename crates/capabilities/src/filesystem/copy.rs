@@ -1,8 +1,8 @@
+use super::Scope;
 use super::atomic::{Publish, Staged};
 use super::fault;
 use super::io::{Pass, hash_each, size_of, write_all};
 use super::roots::{Place, Slot};
-use super::Scope;
 use super::trash::MAX_COPIED;
 use super::write::require_writable;
 use kruxos_types::{CallError, ErrorType};
@@ -29,20 +29,31 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let destination = roots.locate("destination", &args.destination)?;
     let (file, stat) = source.open_file(DO)?;
     if size_of(&stat) > MAX_COPIED {
-        return Err(fault::exhausted("bytes of one copy", MAX_COPIED, size_of(&stat)));
+        return Err(fault::exhausted(
+            "bytes of one copy",
+            MAX_COPIED,
+            size_of(&stat),
+        ));
     }
     let shown = (source.show(), destination.show());
     let slot = destination_slot(destination, DO)?;
     let existing = check_destination(&slot, args.overwrite)?;
     if existing.is_some_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino)) {
-        return Err(CallError::invalid_input("destination", "it is the source itself", "another path"));
+        return Err(CallError::invalid_input(
+            "destination",
+            "it is the source itself",
+            "another path",
+        ));
     }
     let (checksum, size) = copy(&file, &stat, &slot, args.overwrite, scope)?;
     Ok(json!({ "source": shown.0, "destination": shown.1, "size": size, "checksum": checksum }))
 }
 
 /// The slot of a destination; a missing directory is told as `FileNotFound` of that directory.
-pub(super) fn destination_slot<'r>(place: Place<'r>, operation: &'static str) -> Result<Slot<'r>, CallError> {
+pub(super) fn destination_slot<'r>(
+    place: Place<'r>,
+    operation: &'static str,
+) -> Result<Slot<'r>, CallError> {
     place.target_slot().map_err(|(errno, place)| match errno {
         Errno::NOENT | Errno::NOTDIR => {
             let parent = place.given().trim_end_matches('/').rsplit_once('/').map_or(".", |(parent, _)| parent);
@@ -60,7 +71,10 @@ pub(super) fn exists(given: &str) -> CallError {
 }
 
 /// Refuses a destination that is there, unless it is a file that may be replaced.
-pub(super) fn check_destination(slot: &Slot<'_>, overwrite: bool) -> Result<Option<Stat>, CallError> {
+pub(super) fn check_destination(
+    slot: &Slot<'_>,
+    overwrite: bool,
+) -> Result<Option<Stat>, CallError> {
     let existing = slot.stat().map_err(|errno| slot.fault(errno, DO))?;
     if let Some(stat) = &existing {
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
@@ -85,24 +99,41 @@ pub(super) fn copy(
 ) -> Result<(String, u64), CallError> {
     let fail = |errno| slot.fault(errno, DO);
     let staged = Staged::begin(&slot.dir, Some(stat)).map_err(fail)?;
-    let pass = hash_each(file, MAX_COPIED, None, |chunk| write_all(&staged.file, chunk)).map_err(fail)?;
+    let pass = hash_each(file, MAX_COPIED, None, |chunk| {
+        write_all(&staged.file, chunk)
+    })
+    .map_err(fail)?;
     let Pass::Whole { sha256, size } = pass else {
-        return Err(fault::exhausted("bytes of one copy", MAX_COPIED, MAX_COPIED));
+        return Err(fault::exhausted(
+            "bytes of one copy",
+            MAX_COPIED,
+            MAX_COPIED,
+        ));
     };
     rustix::fs::fsync(&staged.file).map_err(fail)?;
     let _held = scope.files.changing();
     let existing = check_destination(slot, overwrite)?;
     let trash = &scope.files.trash;
     let kept = match &existing {
-        Some(there) => trash.keep(slot, there, Some(&sha256), scope.by()).map_err(fail)?,
+        Some(there) => trash
+            .keep(slot, there, Some(&sha256), scope.by())
+            .map_err(fail)?,
         None => None,
     };
-    let how = if existing.is_some() { Publish::Replace } else { Publish::New };
+    let how = if existing.is_some() {
+        Publish::Replace
+    } else {
+        Publish::New
+    };
     if let Err(errno) = staged.publish(&slot.name, how) {
         if let Some(kept) = kept {
             trash.forget(&kept.id);
         }
-        return Err(if errno == Errno::EXIST { exists(slot.place.given()) } else { fail(errno) });
+        return Err(if errno == Errno::EXIST {
+            exists(slot.place.given())
+        } else {
+            fail(errno)
+        });
     }
     Ok((sha256, size))
 }

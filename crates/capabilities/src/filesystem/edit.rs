@@ -1,3 +1,4 @@
+use super::Scope;
 use super::atomic::{Publish, Staged};
 use super::fault;
 use super::io::{read_whole, same_content, size_of};
@@ -8,7 +9,6 @@ use super::text::{sha256, unified_diff};
 use super::trash::Kept;
 use super::walk::{Next, Walk};
 use super::write::require_writable;
-use super::Scope;
 use kruxos_types::{CallError, ErrorType};
 use regex::Regex;
 use rustix::fs::{FileType, Stat};
@@ -73,9 +73,17 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let plan = plan(&args, scope)?;
     let total: u64 = plan.changes.iter().map(|change| change.count).sum();
     check_count(&args, &plan, total)?;
-    let changed: Vec<&Change<'_>> = plan.changes.iter().filter(|change| change.old != change.new).collect();
+    let changed: Vec<&Change<'_>> = plan
+        .changes
+        .iter()
+        .filter(|change| change.old != change.new)
+        .collect();
     if changed.len() > MAX_CHANGED {
-        return Err(fault::exhausted("files changed in one call", MAX_CHANGED as u64, changed.len() as u64));
+        return Err(fault::exhausted(
+            "files changed in one call",
+            MAX_CHANGED as u64,
+            changed.len() as u64,
+        ));
     }
     let applied = if args.dry_run {
         "dry_run"
@@ -93,7 +101,9 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let diff = diff_of(&changed, MAX_DIFF);
     let mut skipped = plan.skipped;
     if plan.skipped_more > 0 {
-        skipped.push(json!({ "path": null, "reason": format!("and {} more files", plan.skipped_more) }));
+        skipped.push(
+            json!({ "path": null, "reason": format!("and {} more files", plan.skipped_more) }),
+        );
     }
     Ok(json!({
         "applied": applied,
@@ -137,7 +147,11 @@ pub(super) fn plan<'a>(args: &Args, scope: &Scope<'a>) -> Result<Plan<'a>, CallE
         }
         Err(Errno::NOTDIR) => {
             if let Some(skip) = plan_file(place, &finder, &mut plan)? {
-                return Err(fault::bad_path(&args.path, skip, "a UTF-8 text file of at most 16 MiB"));
+                return Err(fault::bad_path(
+                    &args.path,
+                    skip,
+                    "a UTF-8 text file of at most 16 MiB",
+                ));
             }
         }
         Err(errno) => return Err(place.fault(errno, DO)),
@@ -168,8 +182,11 @@ fn plan_tree<'a>(
         if too_many { Next::Stop } else { Next::On }
     });
     if too_many || walk.cut {
-        return Err(fault::exhausted("files in one edit", MAX_FILES as u64, found.len() as u64)
-            .detail("Nothing was written; choose a smaller directory or a narrower include_glob."));
+        return Err(
+            fault::exhausted("files in one edit", MAX_FILES as u64, found.len() as u64).detail(
+                "Nothing was written; choose a smaller directory or a narrower include_glob.",
+            ),
+        );
     }
     found.sort();
     for path in found {
@@ -186,27 +203,49 @@ fn plan_tree<'a>(
 }
 
 /// Adds a file's change to the plan; answers why it is left out.
-fn plan_file<'a>(place: Place<'a>, finder: &Finder<'_>, plan: &mut Plan<'a>) -> Result<Option<&'static str>, CallError> {
+fn plan_file<'a>(
+    place: Place<'a>,
+    finder: &Finder<'_>,
+    plan: &mut Plan<'a>,
+) -> Result<Option<&'static str>, CallError> {
     let shown = place.show();
-    let slot = place.target_slot().map_err(|(errno, place)| place.fault(errno, DO))?;
+    let slot = place
+        .target_slot()
+        .map_err(|(errno, place)| place.fault(errno, DO))?;
     let file = slot.open().map_err(|errno| slot.fault(errno, DO))?;
     let stat = rustix::fs::fstat(&file).map_err(|errno| slot.fault(errno, DO))?;
     slot.place.require_regular(&stat, DO)?;
-    let read = read_whole(&file, size_of(&stat), MAX_FILE).map_err(|errno| slot.fault(errno, DO))?;
-    let Some(bytes) = read else { return Ok(Some("it is larger than 16 MiB")) };
+    let read =
+        read_whole(&file, size_of(&stat), MAX_FILE).map_err(|errno| slot.fault(errno, DO))?;
+    let Some(bytes) = read else {
+        return Ok(Some("it is larger than 16 MiB"));
+    };
     if bytes.contains(&0) {
         return Ok(Some("it is binary"));
     }
-    let Ok(old) = String::from_utf8(bytes) else { return Ok(Some("it is not UTF-8 text")) };
+    let Ok(old) = String::from_utf8(bytes) else {
+        return Ok(Some("it is not UTF-8 text"));
+    };
     let (new, count) = finder.replace(&old)?;
     if count == 0 {
         return Ok(None);
     }
     plan.bytes += old.len() + new.len();
     if plan.bytes > MAX_TOTAL {
-        return Err(fault::exhausted("bytes in one edit", MAX_TOTAL as u64, plan.bytes as u64));
+        return Err(fault::exhausted(
+            "bytes in one edit",
+            MAX_TOTAL as u64,
+            plan.bytes as u64,
+        ));
     }
-    plan.changes.push(Change { slot, stat, shown, old, new, count });
+    plan.changes.push(Change {
+        slot,
+        stat,
+        shown,
+        old,
+        new,
+        count,
+    });
     Ok(None)
 }
 
@@ -235,7 +274,11 @@ impl<'a> Finder<'a> {
             last = to;
             count += 1;
             if new.len() > MAX_RESULT {
-                return Err(fault::exhausted("bytes of an edited file", MAX_RESULT as u64, new.len() as u64));
+                return Err(fault::exhausted(
+                    "bytes of an edited file",
+                    MAX_RESULT as u64,
+                    new.len() as u64,
+                ));
             }
             Ok(())
         };
@@ -288,7 +331,8 @@ fn apply(changed: &[&Change<'_>], scope: &Scope<'_>) -> Result<(), CallError> {
     let mut staged = Vec::with_capacity(changed.len());
     for change in changed {
         require_writable(&change.slot, &change.stat)?;
-        let written = Staged::with_content(&change.slot.dir, Some(&change.stat), change.new.as_bytes());
+        let written =
+            Staged::with_content(&change.slot.dir, Some(&change.stat), change.new.as_bytes());
         staged.push(written.map_err(|errno| change.slot.fault(errno, DO))?);
     }
     let _held = scope.files.changing();
@@ -297,7 +341,9 @@ fn apply(changed: &[&Change<'_>], scope: &Scope<'_>) -> Result<(), CallError> {
         let outcome = keep(change, scope).and_then(|earlier| {
             kept.push((change, earlier));
             let name = &change.slot.name;
-            staged.publish(name, Publish::Replace).map_err(|errno| change.slot.fault(errno, DO))
+            staged
+                .publish(name, Publish::Replace)
+                .map_err(|errno| change.slot.fault(errno, DO))
         });
         if let Err(error) = outcome {
             return Err(roll_back(kept, scope, error));
@@ -314,22 +360,84 @@ fn keep(change: &Change<'_>, scope: &Scope<'_>) -> Result<Option<Kept>, CallErro
         return Err(fault::changed_meanwhile(&change.shown));
     };
     let after = sha256(change.new.as_bytes());
-    scope.files.trash.keep(slot, &stat, Some(&after), scope.by()).map_err(|errno| slot.fault(errno, DO))
+    scope
+        .files
+        .trash
+        .keep(slot, &stat, Some(&after), scope.by())
+        .map_err(|errno| slot.fault(errno, DO))
 }
 
-fn roll_back(kept: Vec<(&Change<'_>, Option<Kept>)>, scope: &Scope<'_>, cause: CallError) -> CallError {
+fn roll_back(
+    kept: Vec<(&Change<'_>, Option<Kept>)>,
+    scope: &Scope<'_>,
+    cause: CallError,
+) -> CallError {
     let mut lost = Vec::new();
     for (change, earlier) in kept.into_iter().rev() {
         let back = match earlier {
             Some(kept) => scope.files.trash.put_back(&kept, &change.slot).is_ok(),
             // Too large to keep on another file system: the content is still in memory.
-            None => Staged::with_content(&change.slot.dir, Some(&change.stat), change.old.as_bytes())
-                .and_then(|staged| staged.publish(&change.slot.name, Publish::Replace))
-                .is_ok(),
+            None => {
+                Staged::with_content(&change.slot.dir, Some(&change.stat), change.old.as_bytes())
+                    .and_then(|staged| staged.publish(&change.slot.name, Publish::Replace))
+                    .is_ok()
+            }
         };
         if !back {
             lost.push(change.shown.clone());
         }
     }
-    if lost.is_empty() { cause } else { cause.with("not_rolled_back", lost) }
+    if lost.is_empty() {
+        cause
+    } else {
+        cause.with("not_rolled_back", lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::filesystem::{Files, FilesOptions};
+    use kruxos_types::{Principal, SystemClock};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_step_that_fails_takes_those_before_it_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = FilesOptions {
+            principal: Principal::agent("tester"),
+            workspace: dir.path().join("ws"),
+            trash: dir.path().join("trash"),
+            trash_keep: Duration::from_secs(60),
+            max_watches: 1,
+        };
+        let files = Files::open(options, Arc::new(SystemClock), Arc::new(|_| {})).unwrap();
+        let path = |name: &str| dir.path().join("ws").join(name);
+        for name in ["a", "b", "c"] {
+            std::fs::write(path(name), "old").unwrap();
+        }
+        let scope = Scope {
+            files: &files,
+            capability: "filesystem.edit",
+            session: None,
+        };
+        let inputs = json!({"path": ".", "include_all": true, "pattern": "old", "replace": "new", "replace_all": true});
+        let args: Args = serde_json::from_value(inputs).unwrap();
+        let plan = plan(&args, &scope).unwrap();
+        // Somebody else is quicker with the last file.
+        std::fs::write(path("c"), "theirs").unwrap();
+
+        let error = apply(&plan.changes.iter().collect::<Vec<_>>(), &scope).unwrap_err();
+
+        assert_eq!(error.error_type(), ErrorType::ConflictError);
+        let now = ["a", "b", "c"].map(|name| std::fs::read_to_string(path(name)).unwrap());
+        assert_eq!(now, ["old", "old", "theirs"]);
+        let left = |dir: std::path::PathBuf| std::fs::read_dir(dir).unwrap().count();
+        assert_eq!(
+            (left(dir.path().join("ws")), left(dir.path().join("trash"))),
+            (3, 0)
+        );
+    }
 }

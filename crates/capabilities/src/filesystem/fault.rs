@@ -68,14 +68,28 @@ pub(super) fn from_errno(errno: Errno, operation: &'static str, given: &str) -> 
     let cause = |error: CallError| error.internal(format!("{operation}: {errno}"));
     match errno {
         Errno::NOENT => of(ErrorType::FileNotFound, given),
-        Errno::NOTDIR => of(ErrorType::FileNotFound, given).detail("A part of the path is not a directory."),
+        Errno::NOTDIR => {
+            of(ErrorType::FileNotFound, given).detail("A part of the path is not a directory.")
+        }
         Errno::ACCESS | Errno::PERM => cause(permission(given, operation)),
         Errno::ROFS => permission(given, operation).detail("The file system is read-only."),
         Errno::ISDIR => not_regular(given, FileType::Directory),
         // What opening a socket, or a pipe that nobody reads, answers.
-        Errno::NXIO => bad_path(given, "it is a socket, pipe or device", "the path of a regular file"),
-        Errno::LOOP => bad_path(given, "it leads through too many symbolic links", "a path without a loop"),
-        Errno::NAMETOOLONG => bad_path(given, "a name in it is too long", "names of at most 255 bytes"),
+        Errno::NXIO => bad_path(
+            given,
+            "it is a socket, pipe or device",
+            "the path of a regular file",
+        ),
+        Errno::LOOP => bad_path(
+            given,
+            "it leads through too many symbolic links",
+            "a path without a loop",
+        ),
+        Errno::NAMETOOLONG => bad_path(
+            given,
+            "a name in it is too long",
+            "names of at most 255 bytes",
+        ),
         Errno::INVAL | Errno::ILSEQ => cause(bad_path(
             given,
             "the file system does not accept it",
@@ -92,14 +106,19 @@ pub(super) fn from_errno(errno: Errno, operation: &'static str, given: &str) -> 
         Errno::MFILE | Errno::NFILE => CallError::new(ErrorType::ResourceExhausted)
             .with("resource", "open files")
             .internal(errno),
-        other => CallError::internal_failure(format!("{operation}: {other}")).with("path", quote(given)),
+        other => {
+            CallError::internal_failure(format!("{operation}: {other}")).with("path", quote(given))
+        }
     }
 }
 
 /// Turns «no space» into `DiskFull`, for the capabilities that declare it.
 pub(super) fn disk_full(error: CallError) -> CallError {
     let is_space = error.error_type() == ErrorType::ResourceExhausted
-        && error.context().get("resource").is_some_and(|resource| resource == "disk space");
+        && error
+            .context()
+            .get("resource")
+            .is_some_and(|resource| resource == "disk space");
     if !is_space {
         return error;
     }
@@ -121,9 +140,15 @@ mod tests {
             assert_eq!(error.error_type(), ErrorType::ResourceExhausted);
             let error = disk_full(error);
             assert_eq!(error.error_type(), ErrorType::DiskFull);
-            assert_eq!(error.context().get("path").and_then(|path| path.as_str()), Some("a.txt"));
+            assert_eq!(
+                error.context().get("path").and_then(|path| path.as_str()),
+                Some("a.txt")
+            );
         }
-        assert_eq!(disk_full(from_errno(Errno::MFILE, "write", "a")).error_type(), ErrorType::ResourceExhausted);
+        assert_eq!(
+            disk_full(from_errno(Errno::MFILE, "write", "a")).error_type(),
+            ErrorType::ResourceExhausted
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub(super) fn read_at(file: impl AsFd, offset: u64, length: usize) -> Result<Vec
     let mut bytes = vec![0; length];
     let mut filled = 0;
     while filled < length {
-        let Some(rest) = bytes.get_mut(filled..) else { break };
+        let Some(rest) = bytes.get_mut(filled..) else {
+            break;
+        };
         match rustix::io::pread(file.as_fd(), rest, offset.saturating_add(filled as u64)) {
             Ok(0) => break,
             Ok(count) => filled += count,
@@ -100,11 +102,18 @@ pub(super) fn hash_each(
         each(chunk)?;
         hash.update(chunk);
     }
-    Ok(Pass::Whole { sha256: hex(hash.finalize().as_slice()), size })
+    Ok(Pass::Whole {
+        sha256: hex(hash.finalize().as_slice()),
+        size,
+    })
 }
 
 /// SHA-256 of the whole file, `None` beyond `limit`.
-pub(super) fn hash_file(file: impl AsFd, limit: u64, deadline: Option<Instant>) -> Result<Option<String>, Errno> {
+pub(super) fn hash_file(
+    file: impl AsFd,
+    limit: u64,
+    deadline: Option<Instant>,
+) -> Result<Option<String>, Errno> {
     Ok(match hash_each(file, limit, deadline, |_| Ok(()))? {
         Pass::Whole { sha256, .. } => Some(sha256),
         Pass::Stopped => None,
@@ -145,7 +154,8 @@ fn identity(stat: &Stat) -> Identity {
 pub(super) fn same_content(one: &Stat, other: &Stat) -> bool {
     let (one, other) = (identity(one), identity(other));
     // The change time moves with a new hard link, which leaves the content alone.
-    (one.device, one.inode, one.size, one.modified) == (other.device, other.inode, other.size, other.modified)
+    (one.device, one.inode, one.size, one.modified)
+        == (other.device, other.inode, other.size, other.modified)
 }
 
 /// A file time's part below the second; the field's type differs between architectures.
@@ -198,6 +208,8 @@ impl Sums {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Identity, String)>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

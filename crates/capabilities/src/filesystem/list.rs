@@ -1,9 +1,9 @@
+use super::Scope;
 use super::atomic::is_temporary;
 use super::fault::{self, type_name};
 use super::io::{modified, nanoseconds, size_of};
 use super::roots::{Place, show_name};
 use super::text::permissions;
-use super::Scope;
 use kruxos_types::{CallError, ErrorType};
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
@@ -43,7 +43,9 @@ enum SortBy {
 
 pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let place = scope.files.roots.locate("path", &args.path)?;
-    let directory = place.open_directory().map_err(|errno| directory_fault(&place, errno))?;
+    let directory = place
+        .open_directory()
+        .map_err(|errno| directory_fault(&place, errno))?;
     let fail = |errno| place.fault(errno, DO);
     let mut entries = Dir::new(directory).map_err(fail)?;
     let (chosen, total) = choose(&mut entries, &args).map_err(|stop| match stop {
@@ -53,7 +55,10 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
             .detail("Sorting by size or time looks at every entry; sort by name or type instead."),
     })?;
     let directory = entries.fd().map_err(fail)?;
-    let listed: Vec<Value> = chosen.iter().filter_map(|name| entry(directory, name, &place)).collect();
+    let listed: Vec<Value> = chosen
+        .iter()
+        .filter_map(|name| entry(directory, name, &place))
+        .collect();
     Ok(json!({ "entries": listed, "total": total, "path": place.show() }))
 }
 
@@ -62,7 +67,9 @@ pub(super) fn directory_fault(place: &Place<'_>, errno: Errno) -> CallError {
     match errno {
         Errno::NOENT => fault::of(ErrorType::DirectoryNotFound, place.given()),
         // The path, or a part above it, is a file: which one, the last component tells.
-        Errno::NOTDIR if place.open(OFlags::PATH).is_ok() => fault::of(ErrorType::NotADirectory, place.given()),
+        Errno::NOTDIR if place.open(OFlags::PATH).is_ok() => {
+            fault::of(ErrorType::NotADirectory, place.given())
+        }
         Errno::NOTDIR => fault::of(ErrorType::DirectoryNotFound, place.given())
             .detail("A part of the path is not a directory."),
         other => place.fault(other, DO),
@@ -102,7 +109,10 @@ fn choose(entries: &mut Dir, args: &Args) -> Result<(Vec<CString>, u64), Stop> {
                 rank_by_facts(directory, name, sort)
             }
         };
-        first.push(Ranked { rank, name: name.to_owned() });
+        first.push(Ranked {
+            rank,
+            name: name.to_owned(),
+        });
         if first.len() > MAX_ENTRIES {
             first.pop();
         }
@@ -130,16 +140,26 @@ fn type_rank(kind: FileType) -> i128 {
 
 /// Largest or newest first; what went away meanwhile last.
 fn rank_by_facts(directory: impl AsFd, name: &std::ffi::CStr, sort: SortBy) -> i128 {
-    let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { return i128::MAX };
+    let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
+        return i128::MAX;
+    };
     match sort {
         SortBy::Size => -i128::from(stat.st_size),
-        _ => -(i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(nanoseconds(stat.st_mtime_nsec))),
+        _ => {
+            -(i128::from(stat.st_mtime) * 1_000_000_000
+                + i128::from(nanoseconds(stat.st_mtime_nsec)))
+        }
     }
 }
 
 /// One entry of the answer; `None` if it went away meanwhile.
 fn entry(directory: impl AsFd, name: &CString, place: &Place<'_>) -> Option<Value> {
-    let stat = rustix::fs::statat(directory.as_fd(), name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let stat = rustix::fs::statat(
+        directory.as_fd(),
+        name.as_c_str(),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .ok()?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     let (shown, lossy) = show_name(name.as_bytes());
     let mut entry = json!({
@@ -154,7 +174,10 @@ fn entry(directory: impl AsFd, name: &CString, place: &Place<'_>) -> Option<Valu
             fields.insert("target".to_owned(), target(place, name).into());
         }
         if lossy {
-            fields.insert("note".to_owned(), "the name is not UTF-8 and cannot be opened as shown".into());
+            fields.insert(
+                "note".to_owned(),
+                "the name is not UTF-8 and cannot be opened as shown".into(),
+            );
         }
     }
     Some(entry)
@@ -162,7 +185,10 @@ fn entry(directory: impl AsFd, name: &CString, place: &Place<'_>) -> Option<Valu
 
 /// What a link in a listing leads to: a type, `outside` (opening it gives `PathOutOfScope`) or `broken`.
 fn target(place: &Place<'_>, name: &CString) -> &'static str {
-    match place.open_entry(name.as_bytes(), OFlags::PATH).and_then(rustix::fs::fstat) {
+    match place
+        .open_entry(name.as_bytes(), OFlags::PATH)
+        .and_then(rustix::fs::fstat)
+    {
         Ok(stat) => type_name(FileType::from_raw_mode(stat.st_mode)),
         Err(Errno::XDEV) => "outside",
         Err(_) => "broken",

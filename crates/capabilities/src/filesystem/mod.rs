@@ -25,9 +25,6 @@ mod walk;
 mod watch;
 mod write;
 
-#[cfg(test)]
-mod tests;
-
 use kruxos_catalog::Definition;
 use kruxos_types::{CallError, Clock, Object, Principal};
 use serde::de::DeserializeOwned;
@@ -99,8 +96,15 @@ impl Files {
     ///
     /// # Errors
     /// The directories cannot be made or opened.
-    pub fn open(options: FilesOptions, clock: Arc<dyn Clock>, events: EventSink) -> std::io::Result<Files> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.workspace)?;
+    pub fn open(
+        options: FilesOptions,
+        clock: Arc<dyn Clock>,
+        events: EventSink,
+    ) -> std::io::Result<Files> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&options.workspace)?;
         let workspace = options.workspace.canonicalize()?;
         let root = roots::Root::open("workspace", WORKSPACE, &options.workspace)?;
         Ok(Files {
@@ -145,7 +149,9 @@ impl Files {
 
     /// Held while a file is replaced.
     fn changing(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.changing
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -193,8 +199,17 @@ impl<'a> Scope<'a> {
 }
 
 /// Finds the handler. The only caller outside tests spends a permit first.
-fn execute(name: &str, inputs: Object, files: &Files, session: Option<&str>) -> Result<Value, CallError> {
-    let scope = &Scope { files, capability: name, session };
+fn execute(
+    name: &str,
+    inputs: Object,
+    files: &Files,
+    session: Option<&str>,
+) -> Result<Value, CallError> {
+    let scope = &Scope {
+        files,
+        capability: name,
+        session,
+    };
     match name {
         "filesystem.read" => read::run(arguments(inputs)?, scope),
         "filesystem.list" => list::run(arguments(inputs)?, scope),
@@ -209,14 +224,20 @@ fn execute(name: &str, inputs: Object, files: &Files, session: Option<&str>) -> 
         "filesystem.search" => search::run(arguments(inputs)?, scope),
         "filesystem.search_content" => search_content::run(arguments(inputs)?, scope),
         "filesystem.watch" => watch::run(arguments(inputs)?, scope),
-        other => Err(CallError::internal_failure(format!("no handler for {other}"))),
+        other => Err(CallError::internal_failure(format!(
+            "no handler for {other}"
+        ))),
     }
 }
 
 /// Typed arguments. Admission has checked them; what it missed is still an error and not a guess.
 fn arguments<T: DeserializeOwned>(inputs: Object) -> Result<T, CallError> {
     serde_json::from_value(Value::Object(inputs)).map_err(|error| {
-        CallError::invalid_input("arguments", &error.to_string(), "the arguments of the definition")
+        CallError::invalid_input(
+            "arguments",
+            &error.to_string(),
+            "the arguments of the definition",
+        )
     })
 }
 

@@ -31,20 +31,37 @@ pub(super) struct Glob {
 impl Glob {
     pub(super) fn new(pattern: &str) -> Result<Glob, CallError> {
         if pattern.is_empty() || pattern.len() > MAX_GLOB {
-            return Err(invalid(pattern, "a glob has 1 to 1024 bytes", Some(pattern.len().min(MAX_GLOB))));
+            return Err(invalid(
+                pattern,
+                "a glob has 1 to 1024 bytes",
+                Some(pattern.len().min(MAX_GLOB)),
+            ));
         }
         let anchored = pattern.strip_prefix("./").unwrap_or(pattern);
         let glob = GlobBuilder::new(anchored)
             .literal_separator(true)
             .backslash_escape(true)
             .build()
-            .map_err(|error| invalid(pattern, &error.kind().to_string(), glob_position(pattern, error.kind())))?;
-        Ok(Glob { matcher: glob.compile_matcher(), by_path: pattern.contains('/') })
+            .map_err(|error| {
+                invalid(
+                    pattern,
+                    &error.kind().to_string(),
+                    glob_position(pattern, error.kind()),
+                )
+            })?;
+        Ok(Glob {
+            matcher: glob.compile_matcher(),
+            by_path: pattern.contains('/'),
+        })
     }
 
     /// `rel` is the raw path below the searched directory.
     pub(super) fn matches(&self, rel: &[u8]) -> bool {
-        let subject = if self.by_path { rel } else { rel.rsplit(|byte| *byte == b'/').next().unwrap_or(rel) };
+        let subject = if self.by_path {
+            rel
+        } else {
+            rel.rsplit(|byte| *byte == b'/').next().unwrap_or(rel)
+        };
         self.matcher.is_match(Path::new(OsStr::from_bytes(subject)))
     }
 }
@@ -77,7 +94,11 @@ pub(super) fn regex(pattern: &str) -> Result<Regex, CallError> {
 pub(super) fn line_matcher(pattern: &str, is_regex: bool) -> Result<RegexMatcher, CallError> {
     if pattern.contains('\n') {
         let position = pattern.find('\n');
-        return Err(invalid(pattern, "it contains a line break, and the search goes line by line", position));
+        return Err(invalid(
+            pattern,
+            "it contains a line break, and the search goes line by line",
+            position,
+        ));
     }
     if is_regex {
         check_syntax(pattern)?;
@@ -100,7 +121,11 @@ pub(super) fn check_length(pattern: &str) -> Result<(), CallError> {
         return Err(invalid(pattern, "it is empty", Some(0)));
     }
     if pattern.len() > MAX_PATTERN {
-        return Err(invalid(pattern, "it is longer than 65536 bytes", Some(MAX_PATTERN)));
+        return Err(invalid(
+            pattern,
+            "it is longer than 65536 bytes",
+            Some(MAX_PATTERN),
+        ));
     }
     Ok(())
 }
@@ -108,11 +133,17 @@ pub(super) fn check_length(pattern: &str) -> Result<(), CallError> {
 /// Parses alone, which is what knows the place of a mistake.
 fn check_syntax(pattern: &str) -> Result<(), CallError> {
     check_length(pattern)?;
-    let mut parser = regex_syntax::ParserBuilder::new().nest_limit(MAX_NESTING).build();
+    let mut parser = regex_syntax::ParserBuilder::new()
+        .nest_limit(MAX_NESTING)
+        .build();
     parser.parse(pattern).map(drop).map_err(|error| {
         let (reason, position) = match &error {
-            regex_syntax::Error::Parse(error) => (error.kind().to_string(), Some(error.span().start.offset)),
-            regex_syntax::Error::Translate(error) => (error.kind().to_string(), Some(error.span().start.offset)),
+            regex_syntax::Error::Parse(error) => {
+                (error.kind().to_string(), Some(error.span().start.offset))
+            }
+            regex_syntax::Error::Translate(error) => {
+                (error.kind().to_string(), Some(error.span().start.offset))
+            }
             other => (reason(&other.to_string()), None),
         };
         invalid(pattern, &reason, position)
@@ -121,7 +152,12 @@ fn check_syntax(pattern: &str) -> Result<(), CallError> {
 
 /// The last line of a message that draws the pattern above it.
 fn reason(message: &str) -> String {
-    message.lines().next_back().unwrap_or(message).trim_start_matches("error: ").to_owned()
+    message
+        .lines()
+        .next_back()
+        .unwrap_or(message)
+        .trim_start_matches("error: ")
+        .to_owned()
 }
 
 fn invalid(pattern: &str, reason: &str, position: Option<usize>) -> CallError {

@@ -23,7 +23,11 @@ const MAX_HASHED: u64 = 64 << 20;
 const OPAQUE: &str = "cannot be inspected";
 
 pub(super) fn of(name: &str, inputs: &Object, files: &Files) -> Value {
-    let scope = &Scope { files, capability: name, session: None };
+    let scope = &Scope {
+        files,
+        capability: name,
+        session: None,
+    };
     let made = match name {
         "filesystem.write" => content_change(inputs, scope, false),
         "filesystem.append" => content_change(inputs, scope, true),
@@ -76,7 +80,12 @@ impl Target {
     fn look(place: &Place<'_>) -> Result<Target, CallError> {
         let fail = |errno| place.fault(errno, "preview");
         let shown = place.show();
-        let mut target = Target { shown, stat: None, sha256: None, content: None };
+        let mut target = Target {
+            shown,
+            stat: None,
+            sha256: None,
+            content: None,
+        };
         let handle = match place.open(OFlags::PATH) {
             Ok(handle) => handle,
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(target),
@@ -109,7 +118,9 @@ impl Target {
     }
 
     fn row(&self, role: &str) -> Value {
-        let kind = self.stat.map(|stat| type_name(FileType::from_raw_mode(stat.st_mode)));
+        let kind = self
+            .stat
+            .map(|stat| type_name(FileType::from_raw_mode(stat.st_mode)));
         json!({
             "role": role,
             "path": quote(&self.shown),
@@ -123,20 +134,30 @@ impl Target {
 fn content_change(inputs: &Object, scope: &Scope<'_>, appends: bool) -> Result<Value, CallError> {
     let place = scope.files.roots.locate("path", text(inputs, "path"))?;
     let target = Target::look(&place)?;
-    let added = match inputs.get("encoding").map(|encoding| serde_json::from_value(encoding.clone())) {
+    let added = match inputs
+        .get("encoding")
+        .map(|encoding| serde_json::from_value(encoding.clone()))
+    {
         Some(Ok(Encoding::Base64)) => decode_base64(text(inputs, "content"))?,
         _ => text(inputs, "content").as_bytes().to_vec(),
     };
     let kind = if appends { "append" } else { "write" };
     let mut notes = Vec::new();
-    let old = target.content.clone().or_else(|| target.stat.is_none().then(Vec::new));
-    let mut new = if appends { old.clone().unwrap_or_default() } else { Vec::new() };
+    let old = target
+        .content
+        .clone()
+        .or_else(|| target.stat.is_none().then(Vec::new));
+    let mut new = if appends {
+        old.clone().unwrap_or_default()
+    } else {
+        Vec::new()
+    };
     new.extend_from_slice(&added);
     let texts = old.map(|old| (String::from_utf8(old), String::from_utf8(new)));
     let diff = match texts {
-        Some((Ok(old), Ok(new))) if !old.contains('\0') && !new.contains('\0') => {
-            Some(unified_diff(&visible(&old), &visible(&new), &target.shown, MAX_DIFF))
-        }
+        Some((Ok(old), Ok(new))) if !old.contains('\0') && !new.contains('\0') => Some(
+            unified_diff(&visible(&old), &visible(&new), &target.shown, MAX_DIFF),
+        ),
         _ => {
             notes.push(OPAQUE);
             None
@@ -165,7 +186,7 @@ fn content_change(inputs: &Object, scope: &Scope<'_>, appends: bool) -> Result<V
 fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(|character: char| character == '\n' || character == '\t') {
+    while let Some(at) = rest.find(['\n', '\t']) {
         push_visible(&mut shown, rest.get(..at).unwrap_or_default());
         shown.push_str(rest.get(at..=at).unwrap_or_default());
         rest = rest.get(at + 1..).unwrap_or_default();
@@ -187,14 +208,20 @@ fn edit_change(inputs: &Object, scope: &Scope<'_>) -> Result<Value, CallError> {
     let args: edit::Args = arguments(inputs.clone())?;
     let plan = edit::plan(&args, scope)?;
     let total: u64 = plan.changes.iter().map(|change| change.count).sum();
-    let changed: Vec<&edit::Change<'_>> = plan.changes.iter().filter(|change| change.old != change.new).collect();
+    let changed: Vec<&edit::Change<'_>> = plan
+        .changes
+        .iter()
+        .filter(|change| change.old != change.new)
+        .collect();
     let rows: Vec<Value> = changed
         .iter()
         .take(200)
-        .map(|change| json!({
-            "role": "target", "path": quote(&change.shown), "size": change.old.len(),
-            "sha256": sha256(change.old.as_bytes()), "replacements": change.count,
-        }))
+        .map(|change| {
+            json!({
+                "role": "target", "path": quote(&change.shown), "size": change.old.len(),
+                "sha256": sha256(change.old.as_bytes()), "replacements": change.count,
+            })
+        })
         .collect();
     let place = scope.files.roots.locate("path", text(inputs, "path"))?;
     Ok(json!({
@@ -208,7 +235,12 @@ fn edit_change(inputs: &Object, scope: &Scope<'_>) -> Result<Value, CallError> {
     }))
 }
 
-fn one_path(inputs: &Object, scope: &Scope<'_>, kind: &str, field: &str) -> Result<Value, CallError> {
+fn one_path(
+    inputs: &Object,
+    scope: &Scope<'_>,
+    kind: &str,
+    field: &str,
+) -> Result<Value, CallError> {
     let place = scope.files.roots.locate(field, text(inputs, field))?;
     let target = Target::look(&place)?;
     let size = target.stat.map_or(0, |stat| size_of(&stat));
@@ -224,9 +256,18 @@ fn one_path(inputs: &Object, scope: &Scope<'_>, kind: &str, field: &str) -> Resu
 
 fn two_paths(inputs: &Object, scope: &Scope<'_>, kind: &str) -> Result<Value, CallError> {
     let source = Target::look(&scope.files.roots.locate("source", text(inputs, "source"))?)?;
-    let destination = Target::look(&scope.files.roots.locate("destination", text(inputs, "destination"))?)?;
+    let destination = Target::look(
+        &scope
+            .files
+            .roots
+            .locate("destination", text(inputs, "destination"))?,
+    )?;
     let replaces = destination.stat.is_some();
-    let notes: &[&str] = if replaces { &["The file at the destination is replaced; it is kept in the trash."] } else { &[] };
+    let notes: &[&str] = if replaces {
+        &["The file at the destination is replaced; it is kept in the trash."]
+    } else {
+        &[]
+    };
     Ok(json!({
         "kind": kind,
         "summary": format!("{kind} {} to {}", quote(&source.shown), quote(&destination.shown)),

@@ -41,7 +41,11 @@ pub(super) enum Encoding {
 pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     const DO: &str = "read";
     if args.limit == 0 || args.limit > MAX_LIMIT {
-        return Err(CallError::invalid_input("limit", "out of range", "1 to 10485760 bytes"));
+        return Err(CallError::invalid_input(
+            "limit",
+            "out of range",
+            "1 to 10485760 bytes",
+        ));
     }
     let place = scope.files.roots.locate("path", &args.path)?;
     let (file, stat) = place.open_file(DO)?;
@@ -58,7 +62,11 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let checksum = if start == 0 && window.len() as u64 == size {
         Some(sha256(&window))
     } else {
-        scope.files.sums.of(&file, &stat, MAX_HASHED, scope.files.clock.now()).map_err(fault)?
+        scope
+            .files
+            .sums
+            .of(&file, &stat, MAX_HASHED, scope.files.clock.now())
+            .map_err(fault)?
     };
 
     let before = usize::try_from(before).unwrap_or(0);
@@ -82,5 +90,7 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
 }
 
 fn not_text(path: &str, position: u64) -> CallError {
-    fault::of(ErrorType::EncodingError, path).with("encoding", "utf-8").with("position", position)
+    fault::of(ErrorType::EncodingError, path)
+        .with("encoding", "utf-8")
+        .with("position", position)
 }

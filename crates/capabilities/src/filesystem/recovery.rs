@@ -24,16 +24,34 @@ impl Hints {
 
 /// Gives an error the recovery actions of the definition, where it declares this error.
 pub(super) fn with_declared(error: CallError, definition: &Definition, hints: &Hints) -> CallError {
-    let declared = definition.errors.iter().find(|declared| declared.error == error.error_type());
-    let actions = declared.map_or_else(|| error.recovery_actions(), |declared| declared.recovery.clone());
+    let declared = definition
+        .errors
+        .iter()
+        .find(|declared| declared.error == error.error_type());
+    let actions = declared.map_or_else(
+        || error.recovery_actions(),
+        |declared| declared.recovery.clone(),
+    );
     // The path the error is about, which need not be the one that was asked for.
-    let about = error.context().get("path").and_then(Value::as_str).map(str::to_owned);
+    let about = error
+        .context()
+        .get("path")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     let path = about.or_else(|| hints.path.clone());
-    let filled = actions.into_iter().map(|action| fill(action, definition, path.as_deref(), hints)).collect();
+    let filled = actions
+        .into_iter()
+        .map(|action| fill(action, definition, path.as_deref(), hints))
+        .collect();
     error.recover_by(filled)
 }
 
-fn fill(mut action: RecoveryAction, definition: &Definition, path: Option<&str>, hints: &Hints) -> RecoveryAction {
+fn fill(
+    mut action: RecoveryAction,
+    definition: &Definition,
+    path: Option<&str>,
+    hints: &Hints,
+) -> RecoveryAction {
     let one = |key: &str, value: &str| Object::from_iter([(key.to_owned(), Value::from(value))]);
     let capability = action.capability.as_deref();
     action.inputs = match (action.action.as_ref(), capability, path) {
@@ -73,7 +91,11 @@ fn parent(path: &str) -> &str {
 
 /// A glob that finds the path's last name anywhere.
 fn name_glob(path: &str) -> String {
-    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+    let name = path
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(path);
     let mut glob = String::with_capacity(name.len() + 4);
     for character in name.chars() {
         if matches!(character, '*' | '?' | '[' | ']' | '{' | '}' | '\\') {
@@ -81,7 +103,11 @@ fn name_glob(path: &str) -> String {
         }
         glob.push(character);
     }
-    if glob.is_empty() { "*".to_owned() } else { glob }
+    if glob.is_empty() {
+        "*".to_owned()
+    } else {
+        glob
+    }
 }
 
 #[cfg(test)]

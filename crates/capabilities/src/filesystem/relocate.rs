@@ -28,10 +28,16 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let source = roots.locate("source", &args.source)?;
     let destination = roots.locate("destination", &args.destination)?;
     if source.is_root() {
-        return Err(CallError::invalid_input("source", "it is the root itself", "a path below the root"));
+        return Err(CallError::invalid_input(
+            "source",
+            "it is the root itself",
+            "a path below the root",
+        ));
     }
     let shown = (source.show(), destination.show());
-    let from = source.slot().map_err(|(errno, place)| place.fault(errno, DO))?;
+    let from = source
+        .slot()
+        .map_err(|(errno, place)| place.fault(errno, DO))?;
     let stat = match from.stat().map_err(|errno| from.fault(errno, DO))? {
         Some(stat) => stat,
         None => return Err(from.fault(Errno::NOENT, DO)),
@@ -52,18 +58,30 @@ fn own_slot(place: Place<'_>) -> Result<Slot<'_>, CallError> {
             fault::of(ErrorType::FileNotFound, parent)
                 .detail("The directory of the destination does not exist.")
         }
-        Errno::ISDIR => exists(place.given()).detail("It is a directory; name the new entry in it."),
+        Errno::ISDIR => {
+            exists(place.given()).detail("It is a directory; name the new entry in it.")
+        }
         other => place.fault(other, DO),
     })
 }
 
-fn move_entry(from: &Slot<'_>, stat: &Stat, to: &Slot<'_>, overwrite: bool, scope: &Scope<'_>) -> Result<(), CallError> {
+fn move_entry(
+    from: &Slot<'_>,
+    stat: &Stat,
+    to: &Slot<'_>,
+    overwrite: bool,
+    scope: &Scope<'_>,
+) -> Result<(), CallError> {
     let fail = |errno| to.fault(errno, DO);
     let _held = scope.files.changing();
     let (flags, kept) = match to.stat().map_err(fail)? {
         Some(there) if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) => {
             let reason = "it is the source itself, or another name of it";
-            return Err(CallError::invalid_input("destination", reason, "another path"));
+            return Err(CallError::invalid_input(
+                "destination",
+                reason,
+                "another path",
+            ));
         }
         Some(there) if overwrite && FileType::from_raw_mode(there.st_mode) == FileType::Symlink => {
             (RenameFlags::empty(), None)
@@ -74,15 +92,24 @@ fn move_entry(from: &Slot<'_>, stat: &Stat, to: &Slot<'_>, overwrite: bool, scop
                 return Err(exists(to.place.given()).detail("A directory does not replace a file."));
             }
             let kept = match there {
-                Some(there) => scope.files.trash.keep(to, &there, None, scope.by()).map_err(fail)?,
+                Some(there) => scope
+                    .files
+                    .trash
+                    .keep(to, &there, None, scope.by())
+                    .map_err(fail)?,
                 None => None,
             };
             (RenameFlags::empty(), kept)
         }
         None => (RenameFlags::NOREPLACE, None),
     };
-    let renamed =
-        rustix::fs::renameat_with(&from.dir, from.name.as_str(), &to.dir, to.name.as_str(), flags);
+    let renamed = rustix::fs::renameat_with(
+        &from.dir,
+        from.name.as_str(),
+        &to.dir,
+        to.name.as_str(),
+        flags,
+    );
     match renamed {
         Ok(()) => {
             sync_directory(&to.dir).map_err(fail)?;
@@ -106,16 +133,24 @@ fn move_entry(from: &Slot<'_>, stat: &Stat, to: &Slot<'_>, overwrite: bool, scop
 fn explain(errno: Errno, from: &Slot<'_>, to: &Slot<'_>) -> CallError {
     match errno {
         Errno::EXIST | Errno::NOTEMPTY => exists(to.place.given()),
-        Errno::INVAL => {
-            CallError::invalid_input("destination", "it lies inside the source", "a path outside the source")
-        }
+        Errno::INVAL => CallError::invalid_input(
+            "destination",
+            "it lies inside the source",
+            "a path outside the source",
+        ),
         Errno::NOENT => from.fault(errno, DO),
         other => to.fault(other, DO),
     }
 }
 
 /// Between file systems: a copy that is complete before the source goes.
-fn across(from: &Slot<'_>, stat: &Stat, to: &Slot<'_>, overwrite: bool, scope: &Scope<'_>) -> Result<(), CallError> {
+fn across(
+    from: &Slot<'_>,
+    stat: &Stat,
+    to: &Slot<'_>,
+    overwrite: bool,
+    scope: &Scope<'_>,
+) -> Result<(), CallError> {
     let fail = |errno| from.fault(errno, DO);
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(CallError::invalid_input(

@@ -21,13 +21,16 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let entry = find(&args.trash_path, scope)?;
     let roots = &scope.files.roots;
     let root = roots.by_label(&entry.mount).ok_or_else(|| {
-        fault::of(ErrorType::FileNotFound, &args.trash_path).detail("The mount it came from is gone.")
+        fault::of(ErrorType::FileNotFound, &args.trash_path)
+            .detail("The mount it came from is gone.")
     })?;
     let place = roots.place(root, &entry.path);
     let shown = place.show();
     let fail = |errno| roots.place(root, &entry.path).fault(errno, DO);
     place.make_parents().map_err(fail)?;
-    let slot = place.slot().map_err(|(errno, place)| place.fault(errno, DO))?;
+    let slot = place
+        .slot()
+        .map_err(|(errno, place)| place.fault(errno, DO))?;
     let _held = scope.files.changing();
     let there = slot.stat().map_err(fail)?;
     let mut kept = None;
@@ -37,7 +40,11 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
             return Err(exists(&shown));
         }
         if FileType::from_raw_mode(there.st_mode) == FileType::RegularFile {
-            kept = scope.files.trash.keep(&slot, there, None, scope.by()).map_err(fail)?;
+            kept = scope
+                .files
+                .trash
+                .keep(&slot, there, None, scope.by())
+                .map_err(fail)?;
         }
     }
     if let Err(errno) = scope.files.trash.put(&entry, &slot, there.is_some()) {
@@ -49,7 +56,11 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
             errno => fail(errno),
         });
     }
-    let size = if entry.kind == "directory" { 0 } else { entry.size };
+    let size = if entry.kind == "directory" {
+        0
+    } else {
+        entry.size
+    };
     Ok(json!({ "restored_path": shown, "size": size }))
 }
 
@@ -57,9 +68,17 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
 fn find(given: &str, scope: &Scope<'_>) -> Result<Sidecar, CallError> {
     let id = given.strip_prefix("/trash/").unwrap_or(given);
     if id.contains('/') || id.contains("..") {
-        return Err(scope.files.roots.outside(given, None).detail("A trash path is /trash/<id>, as filesystem.delete answers it."));
+        return Err(scope
+            .files
+            .roots
+            .outside(given, None)
+            .detail("A trash path is /trash/<id>, as filesystem.delete answers it."));
     }
-    let entry = scope.files.trash.find(id).filter(|entry| entry.cause != Cause::Appended);
+    let entry = scope
+        .files
+        .trash
+        .find(id)
+        .filter(|entry| entry.cause != Cause::Appended);
     entry.filter(|entry| entry.until > scope.files.clock.now()).ok_or_else(|| {
         fault::of(ErrorType::FileNotFound, given)
             .detail("Nothing with this id is in your trash; it may have been restored or its time is over.")

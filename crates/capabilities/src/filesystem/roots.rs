@@ -45,12 +45,22 @@ impl Root {
         let mut spellings = vec![components(shown)];
         for path in [real.to_path_buf(), real.canonicalize()?] {
             // A root at `/` has no spelling of its own: every absolute path would be below it.
-            if let Some(text) = path.to_str().map(components).filter(|text| !text.is_empty()) {
+            if let Some(text) = path
+                .to_str()
+                .map(components)
+                .filter(|text| !text.is_empty())
+            {
                 spellings.push(text);
             }
         }
         spellings.dedup();
-        Ok(Root { label: label.to_owned(), shown: shown.to_owned(), spellings, dir, owner })
+        Ok(Root {
+            label: label.to_owned(),
+            shown: shown.to_owned(),
+            spellings,
+            dir,
+            owner,
+        })
     }
 
     /// `rel` as the agent sees it.
@@ -66,7 +76,10 @@ impl Root {
 /// Joins a path's components with single slashes, leaving out empty ones and `.`.
 fn components(path: &str) -> String {
     let mut joined = String::with_capacity(path.len());
-    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+    for part in path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+    {
         if !joined.is_empty() {
             joined.push('/');
         }
@@ -77,7 +90,9 @@ fn components(path: &str) -> String {
 
 impl Roots {
     pub(super) fn new(workspace: Root) -> Roots {
-        Roots { roots: vec![workspace] }
+        Roots {
+            roots: vec![workspace],
+        }
     }
 
     /// The root with this label.
@@ -88,27 +103,50 @@ impl Roots {
     /// Understands a path as an agent writes it: relative to the workspace, `/workspace/…`, or the
     /// root's real absolute path. `field` names the argument in errors.
     pub(super) fn locate<'r>(&'r self, field: &str, given: &str) -> Result<Place<'r>, CallError> {
-        const EXPECTED: &str = "a path relative to the workspace, or /workspace/…, of 1 to 4096 bytes";
+        const EXPECTED: &str =
+            "a path relative to the workspace, or /workspace/…, of 1 to 4096 bytes";
         if given.is_empty() {
             return Err(CallError::invalid_input(field, "it is empty", EXPECTED));
         }
         if given.len() > MAX_PATH {
-            return Err(CallError::invalid_input(field, "it is longer than 4096 bytes", EXPECTED));
+            return Err(CallError::invalid_input(
+                field,
+                "it is longer than 4096 bytes",
+                EXPECTED,
+            ));
         }
         if given.contains('\0') {
-            return Err(CallError::invalid_input(field, "it contains a NUL byte", EXPECTED));
+            return Err(CallError::invalid_input(
+                field,
+                "it contains a NUL byte",
+                EXPECTED,
+            ));
         }
         let path = components(given);
         if !given.starts_with('/') {
-            let Some(root) = self.roots.first() else { return Err(self.outside(given, None)) };
-            return Ok(Place { roots: self, root, rel: path, given: given.to_owned() });
+            let Some(root) = self.roots.first() else {
+                return Err(self.outside(given, None));
+            };
+            return Ok(Place {
+                roots: self,
+                root,
+                rel: path,
+                given: given.to_owned(),
+            });
         }
         for root in &self.roots {
             for spelling in &root.spellings {
-                let Some(rest) = path.strip_prefix(spelling.as_str()) else { continue };
+                let Some(rest) = path.strip_prefix(spelling.as_str()) else {
+                    continue;
+                };
                 if rest.is_empty() || rest.starts_with('/') {
                     let rel = rest.trim_start_matches('/').to_owned();
-                    return Ok(Place { roots: self, root, rel, given: given.to_owned() });
+                    return Ok(Place {
+                        roots: self,
+                        root,
+                        rel,
+                        given: given.to_owned(),
+                    });
                 }
             }
         }
@@ -117,7 +155,12 @@ impl Roots {
 
     /// A place that the product itself noted earlier.
     pub(super) fn place<'r>(&'r self, root: &'r Root, rel: &str) -> Place<'r> {
-        Place { roots: self, root, rel: rel.to_owned(), given: root.show(rel) }
+        Place {
+            roots: self,
+            root,
+            rel: rel.to_owned(),
+            given: root.show(rel),
+        }
     }
 
     /// `PathOutOfScope`. `escaped` is the root whose inside leads out, by `..` or a link.
@@ -125,7 +168,11 @@ impl Roots {
         let mut allowed: Vec<String> = Vec::new();
         for root in &self.roots {
             allowed.push(root.shown.clone());
-            let real = root.spellings.iter().skip(1).map(|spelling| format!("/{spelling}"));
+            let real = root
+                .spellings
+                .iter()
+                .skip(1)
+                .map(|spelling| format!("/{spelling}"));
             allowed.extend(real.take(1));
         }
         let detail = format!("Allowed roots: {}.", allowed.join(", "));
@@ -181,9 +228,16 @@ impl<'r> Place<'r> {
         &self.given
     }
 
-    /// Whether this is the root directory itself.
+    /// Whether this is the root directory itself, going by the text; the kernel has the last word.
     pub(super) fn is_root(&self) -> bool {
-        without_dots(&self.rel).is_empty()
+        let mut depth = 0_i32;
+        for part in self.rel.split('/').filter(|part| !part.is_empty()) {
+            depth += if part == ".." { -1 } else { 1 };
+            if depth < 0 {
+                return false;
+            }
+        }
+        depth == 0
     }
 
     fn rel_or_dot(&self) -> &str {
@@ -192,7 +246,12 @@ impl<'r> Place<'r> {
 
     /// Opens what the path leads to, following links that stay inside.
     pub(super) fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
-        open_beneath(self.root.dir.as_fd(), self.rel_or_dot(), flags, ResolveFlags::empty())
+        open_beneath(
+            self.root.dir.as_fd(),
+            self.rel_or_dot(),
+            flags,
+            ResolveFlags::empty(),
+        )
     }
 
     /// Opens an entry of this directory by its raw name, following links that stay inside the root.
@@ -200,12 +259,19 @@ impl<'r> Place<'r> {
         let mut path = self.rel_or_dot().as_bytes().to_vec();
         path.push(b'/');
         path.extend_from_slice(name);
-        open_beneath(self.root.dir.as_fd(), path.as_slice(), flags, ResolveFlags::empty())
+        open_beneath(
+            self.root.dir.as_fd(),
+            path.as_slice(),
+            flags,
+            ResolveFlags::empty(),
+        )
     }
 
     /// Opens a regular file for reading, with its facts.
     pub(super) fn open_file(&self, operation: &'static str) -> Result<(OwnedFd, Stat), CallError> {
-        let file = self.open(READ).map_err(|errno| self.fault(errno, operation))?;
+        let file = self
+            .open(READ)
+            .map_err(|errno| self.fault(errno, operation))?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| self.fault(errno, operation))?;
         self.require_regular(&stat, operation)?;
         Ok((file, stat))
@@ -213,7 +279,11 @@ impl<'r> Place<'r> {
 
     /// Refuses what is not a regular file, and hard links to files of somebody else: they may lie
     /// anywhere on the same file system.
-    pub(super) fn require_regular(&self, stat: &Stat, operation: &'static str) -> Result<(), CallError> {
+    pub(super) fn require_regular(
+        &self,
+        stat: &Stat,
+        operation: &'static str,
+    ) -> Result<(), CallError> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {}
             other => return Err(fault::not_regular(&self.given, other)),
@@ -238,13 +308,23 @@ impl<'r> Place<'r> {
             None => (".", self.rel.as_str()),
         };
         if name.is_empty() || name == ".." {
-            return Err((Errno::ISDIR, self));
+            let errno = self.open(OFlags::PATH).err().unwrap_or(Errno::ISDIR);
+            return Err((errno, self));
         }
-        let opened = open_beneath(self.root.dir.as_fd(), parent, DIRECTORY, ResolveFlags::empty());
+        let opened = open_beneath(
+            self.root.dir.as_fd(),
+            parent,
+            DIRECTORY,
+            ResolveFlags::empty(),
+        );
         match opened {
             Ok(dir) => {
                 let name = name.to_owned();
-                Ok(Slot { dir, name, place: self })
+                Ok(Slot {
+                    dir,
+                    name,
+                    place: self,
+                })
             }
             Err(errno) => Err((errno, self)),
         }
@@ -261,7 +341,9 @@ impl<'r> Place<'r> {
                 Err(Errno::INVAL | Errno::NOENT) => return Ok(slot),
                 Err(errno) => return Err((errno, slot.place)),
             };
-            let Ok(target) = target.into_string() else { return Err((Errno::ILSEQ, slot.place)) };
+            let Ok(target) = target.into_string() else {
+                return Err((Errno::ILSEQ, slot.place));
+            };
             if target.starts_with('/') {
                 return Err((Errno::XDEV, slot.place));
             }
@@ -276,7 +358,9 @@ impl<'r> Place<'r> {
     /// Makes the directories that are missing above the last component, mode 0755 less the umask.
     /// On failure those already made are taken away again.
     pub(super) fn make_parents(&self) -> Result<(), Errno> {
-        let Some((parents, _)) = self.rel.rsplit_once('/') else { return Ok(()) };
+        let Some((parents, _)) = self.rel.rsplit_once('/') else {
+            return Ok(());
+        };
         let mut made: Vec<(OwnedFd, String)> = Vec::new();
         let outcome = self.make_each(parents, &mut made);
         if outcome.is_err() {
@@ -291,7 +375,12 @@ impl<'r> Place<'r> {
     fn make_each(&self, parents: &str, made: &mut Vec<(OwnedFd, String)>) -> Result<(), Errno> {
         let root = self.root.dir.as_fd();
         // The usual case: they are all there.
-        match open_beneath(root, parents, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty()) {
+        match open_beneath(
+            root,
+            parents,
+            OFlags::PATH | OFlags::DIRECTORY,
+            ResolveFlags::empty(),
+        ) {
             Err(Errno::NOENT) => {}
             other => return other.map(drop),
         }
@@ -343,7 +432,12 @@ impl Slot<'_> {
 
     /// Opens the regular file that is there for reading; a link is refused with `ELOOP`.
     pub(super) fn open(&self) -> Result<OwnedFd, Errno> {
-        open_beneath(self.dir.as_fd(), self.name.as_str(), READ, ResolveFlags::NO_SYMLINKS)
+        open_beneath(
+            self.dir.as_fd(),
+            self.name.as_str(),
+            READ,
+            ResolveFlags::NO_SYMLINKS,
+        )
     }
 
     /// Below the root, without `..`: what the trash notes.

@@ -74,13 +74,21 @@ enum Metric {
 pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let glob = Glob::new(&args.pattern)?;
     if args.max_results == 0 || args.max_results > MAX_RESULTS {
-        return Err(CallError::invalid_input("max_results", "out of range", "1 to 10000"));
+        return Err(CallError::invalid_input(
+            "max_results",
+            "out of range",
+            "1 to 10000",
+        ));
     }
     let place = scope.files.roots.locate("path", &args.path)?;
     let start = place.open_directory().map_err(|errno| {
         let error = directory_fault(&place, errno);
         if error.error_type() == ErrorType::NotADirectory {
-            return fault::bad_path(&args.path, "it is not a directory", "a directory to search in");
+            return fault::bad_path(
+                &args.path,
+                "it is not a directory",
+                "a directory to search in",
+            );
         }
         error
     })?;
@@ -160,7 +168,11 @@ impl Collected {
             return;
         }
         let is_file = entry.kind == FileType::RegularFile;
-        let size = if is_file { entry.stat().map_or(0, |stat| size_of(&stat)) } else { 0 };
+        let size = if is_file {
+            entry.stat().map_or(0, |stat| size_of(&stat))
+        } else {
+            0
+        };
         if let Some(by) = self.by
             && (is_file || by == GroupBy::Type)
         {
@@ -196,7 +208,9 @@ impl Collected {
         let mut sorted: Vec<(&String, &(u64, u64))> = self.groups.iter().collect();
         sorted.sort_by(|(key, one), (other_key, other)| {
             let weigh = |group: &(u64, u64)| if by_bytes { group.1 } else { group.0 };
-            weigh(other).cmp(&weigh(one)).then_with(|| key.cmp(other_key))
+            weigh(other)
+                .cmp(&weigh(one))
+                .then_with(|| key.cmp(other_key))
         });
         let cut = self.groups_cut || sorted.len() > top;
         let rows = sorted.into_iter().take(top).map(|(key, (count, bytes))| {
@@ -213,7 +227,13 @@ impl Collected {
         Some((rows.collect(), cut))
     }
 
-    fn matches(self, walk: &Walk, args: &Args, place: &Place<'_>, sums: &HashMap<Vec<u8>, String>) -> Vec<Value> {
+    fn matches(
+        self,
+        walk: &Walk,
+        args: &Args,
+        place: &Place<'_>,
+        sums: &HashMap<Vec<u8>, String>,
+    ) -> Vec<Value> {
         let describe = |rel: Vec<u8>| {
             let stat = walk.stat(&rel)?;
             let (shown, lossy) = show_name(&rel);
@@ -225,22 +245,36 @@ impl Collected {
             });
             let fields = entry.as_object_mut()?;
             if lossy {
-                fields.insert("note".to_owned(), "the name is not UTF-8 and cannot be opened as shown".into());
+                fields.insert(
+                    "note".to_owned(),
+                    "the name is not UTF-8 and cannot be opened as shown".into(),
+                );
             }
             if args.include_hash
-                && let Some(sum) = sums.get(&rel).cloned().or_else(|| hash(walk, &rel, args.max_hash_bytes))
+                && let Some(sum) = sums
+                    .get(&rel)
+                    .cloned()
+                    .or_else(|| hash(walk, &rel, args.max_hash_bytes))
             {
                 fields.insert("sha256".to_owned(), sum.into());
             }
             Some(entry)
         };
-        self.first.into_sorted_vec().into_iter().filter_map(describe).collect()
+        self.first
+            .into_sorted_vec()
+            .into_iter()
+            .filter_map(describe)
+            .collect()
     }
 }
 
 /// A path below the searched directory as the agent sees it.
 pub(super) fn join(place: &Place<'_>, rel: &str) -> String {
-    if rel.is_empty() { place.show() } else { format!("{}/{rel}", place.show()) }
+    if rel.is_empty() {
+        place.show()
+    } else {
+        format!("{}/{rel}", place.show())
+    }
 }
 
 /// The lower-case extension of a raw path, with its dot; `(none)` without one.
@@ -276,7 +310,9 @@ fn group_key(by: GroupBy, rel: &[u8], kind: FileType) -> String {
 
 fn hash(walk: &Walk, rel: &[u8], limit: u64) -> Option<String> {
     let (file, _) = walk.open_file(rel)?;
-    hash_file(&file, limit, Some(walk.deadline())).ok().flatten()
+    hash_file(&file, limit, Some(walk.deadline()))
+        .ok()
+        .flatten()
 }
 
 /// Files of equal content.
@@ -300,9 +336,17 @@ fn compare(
     }
     let (mut groups, mut skipped, mut cut) = (Vec::new(), Vec::new(), false);
     // The largest first: there is most to gain, should time run out.
-    for (size, files) in by_size.into_iter().rev().filter(|(_, files)| files.len() > 1) {
+    for (size, files) in by_size
+        .into_iter()
+        .rev()
+        .filter(|(_, files)| files.len() > 1)
+    {
         if size > args.max_hash_bytes {
-            skipped.extend(files.iter().map(|rel| json!({ "path": join(place, &show_name(rel).0), "size": size })));
+            skipped.extend(
+                files
+                    .iter()
+                    .map(|rel| json!({ "path": join(place, &show_name(rel).0), "size": size })),
+            );
             continue;
         }
         let mut by_sum: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -312,14 +356,21 @@ fn compare(
                 cut = true;
                 break;
             }
-            let Some((file, stat)) = walk.open_file(rel) else { continue };
+            let Some((file, stat)) = walk.open_file(rel) else {
+                continue;
+            };
             // A hard link is the same file, not a second copy.
             if !inodes.insert((stat.st_dev, stat.st_ino)) {
                 continue;
             }
-            let Ok(Some(sum)) = hash_file(&file, args.max_hash_bytes, Some(walk.deadline())) else { continue };
+            let Ok(Some(sum)) = hash_file(&file, args.max_hash_bytes, Some(walk.deadline())) else {
+                continue;
+            };
             sums.insert(rel.clone(), sum.clone());
-            by_sum.entry(sum).or_default().push(join(place, &show_name(rel).0));
+            by_sum
+                .entry(sum)
+                .or_default()
+                .push(join(place, &show_name(rel).0));
         }
         for (sum, mut paths) in by_sum.into_iter().filter(|(_, paths)| paths.len() > 1) {
             paths.sort();
@@ -335,5 +386,9 @@ fn compare(
     groups.sort_by(|(one, _), (other, _)| other.cmp(one));
     groups.truncate(MAX_DUPLICATES);
     skipped.truncate(MAX_DUPLICATES);
-    Compared { groups: groups.into_iter().map(|(_, group)| group).collect(), skipped: skipped.into(), cut }
+    Compared {
+        groups: groups.into_iter().map(|(_, group)| group).collect(),
+        skipped: skipped.into(),
+        cut,
+    }
 }

@@ -65,10 +65,18 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let matcher = line_matcher(&args.pattern, args.regex)?;
     let glob = args.include_glob.as_deref().map(Glob::new).transpose()?;
     if args.max_results == 0 || args.max_results > MAX_RESULTS {
-        return Err(CallError::invalid_input("max_results", "out of range", "1 to 5000"));
+        return Err(CallError::invalid_input(
+            "max_results",
+            "out of range",
+            "1 to 5000",
+        ));
     }
     let place = scope.files.roots.locate("path", &args.path)?;
-    let mut search = Search { matcher, searcher: searcher(), tally: Tally::new(&args) };
+    let mut search = Search {
+        matcher,
+        searcher: searcher(),
+        tally: Tally::new(&args),
+    };
     let source = match place.open_directory() {
         Ok(start) => {
             let mut walk = Walk::new(start, false);
@@ -79,7 +87,11 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
         Err(Errno::NOTDIR) => {
             let (file, stat) = place.open_file(DO)?;
             if size_of(&stat) > MAX_FILE {
-                return Err(fault::exhausted("bytes of one file", MAX_FILE, size_of(&stat)));
+                return Err(fault::exhausted(
+                    "bytes of one file",
+                    MAX_FILE,
+                    size_of(&stat),
+                ));
             }
             let counted = search.count(&file);
             search.tally.add(&[], counted);
@@ -125,7 +137,9 @@ impl Search {
         let mut candidates = Vec::new();
         // Paths first and files second: the walk lends its directory out only while it stands in it.
         walk.each(|entry| {
-            if entry.kind == FileType::RegularFile && glob.is_none_or(|glob| glob.matches(entry.rel)) {
+            if entry.kind == FileType::RegularFile
+                && glob.is_none_or(|glob| glob.matches(entry.rel))
+            {
                 candidates.push(entry.rel.to_vec());
             }
             Next::On
@@ -135,7 +149,9 @@ impl Search {
                 self.tally.cut = true;
                 break;
             }
-            let Some((file, stat)) = walk.open_file(&rel) else { continue };
+            let Some((file, stat)) = walk.open_file(&rel) else {
+                continue;
+            };
             if size_of(&stat) > MAX_FILE {
                 self.tally.cut = true;
                 continue;
@@ -147,17 +163,40 @@ impl Search {
 
     /// Counts matching lines. A file that turns out binary has none.
     fn count(&mut self, file: &OwnedFd) -> Counted {
-        let mut counter = Counter { counted: Counted { whole: true, ..Counted::default() }, binary: false };
-        let Ok(reader) = bounded(file) else { return Counted::default() };
-        if self.searcher.search_reader(&self.matcher, reader, &mut counter).is_err() {
+        let mut counter = Counter {
+            counted: Counted {
+                whole: true,
+                ..Counted::default()
+            },
+            binary: false,
+        };
+        let Ok(reader) = bounded(file) else {
+            return Counted::default();
+        };
+        if self
+            .searcher
+            .search_reader(&self.matcher, reader, &mut counter)
+            .is_err()
+        {
             counter.counted.whole = false;
         }
-        if counter.binary { Counted { whole: true, ..Counted::default() } } else { counter.counted }
+        if counter.binary {
+            Counted {
+                whole: true,
+                ..Counted::default()
+            }
+        } else {
+            counter.counted
+        }
     }
 
     fn answer(mut self, args: &Args, place: &Place<'_>, source: &Source) -> Value {
         let ranked = std::mem::take(&mut self.tally.best).into_sorted_vec();
-        let mut lines = Lines { max: args.max_results, bytes: args.max_results * BYTES_PER_RESULT, ..Lines::default() };
+        let mut lines = Lines {
+            max: args.max_results,
+            bytes: args.max_results * BYTES_PER_RESULT,
+            ..Lines::default()
+        };
         let mut shown_all = true;
         if args.files_only {
             let row = |file: &Ranked| json!({ "path": join(place, &show_name(&file.rel).0), "matches": file.lines });
@@ -171,9 +210,15 @@ impl Search {
                     Source::File => place.open_file(DO).ok(),
                 };
                 if let Some(reader) = opened.and_then(|(file, _)| bounded(&file).ok()) {
-                    let mut sink = LineSink { lines: &mut lines, matcher: &self.matcher };
+                    let mut sink = LineSink {
+                        lines: &mut lines,
+                        matcher: &self.matcher,
+                    };
                     // A file that cannot be read to its end shows the lines up to there.
-                    shown_all &= self.searcher.search_reader(&self.matcher, reader, &mut sink).is_ok();
+                    shown_all &= self
+                        .searcher
+                        .search_reader(&self.matcher, reader, &mut sink)
+                        .is_ok();
                 }
                 if lines.full {
                     break;
@@ -194,7 +239,7 @@ impl Search {
 }
 
 /// A reader that ends at [`MAX_FILE`], however the file grows.
-fn bounded(file: &OwnedFd) -> std::io::Result<impl Read> {
+fn bounded(file: &OwnedFd) -> std::io::Result<impl Read + use<>> {
     Ok(File::from(file.try_clone()?).take(MAX_FILE))
 }
 
@@ -262,9 +307,16 @@ impl Tally {
 
     fn counts(&mut self) -> Value {
         let mut sorted: Vec<(String, u64)> = std::mem::take(&mut self.counts).into_iter().collect();
-        sorted.sort_by(|(key, one), (other_key, other)| other.cmp(one).then_with(|| key.cmp(other_key)));
+        sorted.sort_by(|(key, one), (other_key, other)| {
+            other.cmp(one).then_with(|| key.cmp(other_key))
+        });
         self.cut |= sorted.len() > MAX_COUNTS;
-        sorted.into_iter().take(MAX_COUNTS).map(|(key, count)| (key, count.into())).collect::<Map<_, _>>().into()
+        sorted
+            .into_iter()
+            .take(MAX_COUNTS)
+            .map(|(key, count)| (key, count.into()))
+            .collect::<Map<_, _>>()
+            .into()
     }
 }
 
@@ -291,11 +343,31 @@ impl Sink for &mut Counter {
 
 /// Whether a line starts like a definition in a common language.
 fn looks_like_definition(line: &[u8]) -> bool {
-    const BEFORE: [&[u8]; 8] =
-        [b"pub", b"pub(crate)", b"pub(super)", b"export", b"default", b"async", b"static", b"public"];
+    const BEFORE: [&[u8]; 8] = [
+        b"pub",
+        b"pub(crate)",
+        b"pub(super)",
+        b"export",
+        b"default",
+        b"async",
+        b"static",
+        b"public",
+    ];
     const KEYWORDS: [&[u8]; 14] = [
-        b"fn", b"def", b"class", b"struct", b"enum", b"trait", b"interface", b"type", b"func",
-        b"function", b"impl", b"mod", b"const", b"macro_rules!",
+        b"fn",
+        b"def",
+        b"class",
+        b"struct",
+        b"enum",
+        b"trait",
+        b"interface",
+        b"type",
+        b"func",
+        b"function",
+        b"impl",
+        b"mod",
+        b"const",
+        b"macro_rules!",
     ];
     line.split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty())
@@ -326,7 +398,12 @@ impl Sink for &mut LineSink<'_> {
         /// Keys, quotes and numbers of one row.
         const ROW: usize = 50;
         let bytes = found.bytes();
-        let column = self.matcher.find(bytes).ok().flatten().map_or(0, |found| found.start());
+        let column = self
+            .matcher
+            .find(bytes)
+            .ok()
+            .flatten()
+            .map_or(0, |found| found.start());
         let line = String::from_utf8_lossy(bytes.trim_ascii_end());
         let text = excerpt(&line, column, MAX_LINE);
         let lines = &mut *self.lines;

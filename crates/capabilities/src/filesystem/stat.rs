@@ -34,7 +34,8 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let facts = rustix::fs::statx(&handle, "", AtFlags::EMPTY_PATH, wanted)
         .map_err(|errno| place.fault(errno, DO))?;
-    let time = |at: rustix::fs::StatxTimestamp| instant(at.tv_sec, i64::from(at.tv_nsec)).to_string();
+    let time =
+        |at: rustix::fs::StatxTimestamp| instant(at.tv_sec, i64::from(at.tv_nsec)).to_string();
     let mode = u32::from(facts.stx_mode);
     let has_birth = StatxFlags::from_bits_retain(facts.stx_mask).contains(StatxFlags::BTIME);
     Ok(json!({

@@ -92,16 +92,27 @@ pub(super) struct NotUtf8 {
 pub(super) fn utf8_page(window: &[u8], before: usize, length: usize) -> Result<&str, NotUtf8> {
     let is_continuation = |byte: &u8| byte & 0xC0 == 0x80;
     let page = window.get(before..).unwrap_or_default();
-    let mut start = page.iter().take(3).take_while(|byte| is_continuation(byte)).count();
+    let mut start = page
+        .iter()
+        .take(3)
+        .take_while(|byte| is_continuation(byte))
+        .count();
     if start > 0 && !belongs_to_character_before(window, before, start) {
         return Err(NotUtf8 { at: before });
     }
     start += before;
     let nominal = (before + length).clamp(start, window.len());
     let extra = window.get(nominal..).unwrap_or_default();
-    let end = nominal + extra.iter().take(3).take_while(|byte| is_continuation(byte)).count();
+    let end = nominal
+        + extra
+            .iter()
+            .take(3)
+            .take_while(|byte| is_continuation(byte))
+            .count();
     let bytes = window.get(start..end).unwrap_or_default();
-    std::str::from_utf8(bytes).map_err(|error| NotUtf8 { at: start + error.valid_up_to() })
+    std::str::from_utf8(bytes).map_err(|error| NotUtf8 {
+        at: start + error.valid_up_to(),
+    })
 }
 
 /// Whether the `count` continuation bytes at `at` end a character whose first byte lies before `at`.
@@ -123,8 +134,13 @@ pub(super) fn unified_diff(old: &str, new: &str, path: &str, limit: usize) -> St
         return format!("(no diff: the texts are larger than {MAX_DIFF_INPUT} bytes together)\n");
     }
     let path = quote(path);
-    let diff = TextDiff::configure().timeout(DIFF_TIME).diff_lines(old, new);
-    let mut out = Limited { bytes: Vec::new(), limit };
+    let diff = TextDiff::configure()
+        .timeout(DIFF_TIME)
+        .diff_lines(old, new);
+    let mut out = Limited {
+        bytes: Vec::new(),
+        limit,
+    };
     let written = diff
         .unified_diff()
         .context_radius(3)
@@ -166,7 +182,11 @@ pub(super) fn excerpt(text: &str, column: usize, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    let wanted = if column < limit { 0 } else { column.saturating_sub(limit / 3) };
+    let wanted = if column < limit {
+        0
+    } else {
+        column.saturating_sub(limit / 3)
+    };
     let start = text.floor_char_boundary(wanted);
     let end = text.floor_char_boundary((start + limit).min(text.len()));
     let mut cut = String::with_capacity(limit + 8);
@@ -222,7 +242,10 @@ mod tests {
 
     #[test]
     fn quoting_shows_what_would_hide() {
-        assert_eq!(quote("a\n\u{1b}[31m\u{202e}b"), "a\\u{a}\\u{1b}[31m\\u{202e}b");
+        assert_eq!(
+            quote("a\n\u{1b}[31m\u{202e}b"),
+            "a\\u{a}\\u{1b}[31m\\u{202e}b"
+        );
         assert!(quote(&"x".repeat(100_000)).len() < 600);
     }
 

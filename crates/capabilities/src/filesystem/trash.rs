@@ -4,15 +4,19 @@
 //! Content that a write replaces is kept by a hard link where possible, so keeping costs no copy.
 
 use super::atomic::{keep_owner, sync_directory};
-use super::io::{clone_or_copy, hash_file, modified, nanoseconds, read_at, same_content, size_of, write_all};
+use super::io::{
+    clone_or_copy, hash_file, modified, nanoseconds, read_at, same_content, size_of, write_all,
+};
 use super::roots::{DIRECTORY, READ, Slot, open_beneath};
 use jiff::Timestamp;
 use kruxos_types::{Principal, random_base32};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps,
+};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -96,9 +100,16 @@ pub(super) struct Kept {
 impl Trash {
     /// Opens it, mode 0700, making it where missing.
     pub(super) fn open(path: &Path, keep: Duration) -> std::io::Result<Trash> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)?;
         let dir = rustix::fs::open(path, DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Trash { dir, keep, kept: Mutex::new(None) })
+        Ok(Trash {
+            dir,
+            keep,
+            kept: Mutex::new(None),
+        })
     }
 
     /// An id: cause, time in milliseconds as hex, and 60 random bits. Sorts by age within a cause.
@@ -108,7 +119,11 @@ impl Trash {
             Cause::Overwritten => 'o',
             Cause::Appended => 'a',
         };
-        format!("{letter}{:011x}-{}", now.as_millisecond().max(0), random_base32(12))
+        format!(
+            "{letter}{:011x}-{}",
+            now.as_millisecond().max(0),
+            random_base32(12)
+        )
     }
 
     fn sidecar(&self, cause: Cause, slot: &Slot<'_>, stat: &Stat, by: By<'_>) -> Sidecar {
@@ -139,8 +154,11 @@ impl Trash {
     /// kernel decides in the same step.
     pub(super) fn take(&self, slot: &Slot<'_>, stat: &Stat, by: By<'_>) -> Result<Sidecar, Errno> {
         let mut sidecar = self.sidecar(Cause::Deleted, slot, stat, by);
-        if let Ok(file) = slot.open() {
-            sidecar.sha256 = hash_file(&file, MAX_HASHED, None)?;
+        // What cannot be read (mode 0000, say) can be deleted all the same, only without a hash.
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && let Ok(file) = slot.open()
+        {
+            sidecar.sha256 = hash_file(&file, MAX_HASHED, None).unwrap_or(None);
         }
         self.write_sidecar(&sidecar, true)?;
         let moved = self.take_content(slot, stat, &sidecar.id);
@@ -179,11 +197,23 @@ impl Trash {
 
     /// Keeps the content of the regular file at `slot` before it is replaced. Answers `None` where it
     /// is too large to copy from another file system.
-    pub(super) fn keep(&self, slot: &Slot<'_>, stat: &Stat, after: Option<&str>, by: By<'_>) -> Result<Option<Kept>, Errno> {
+    pub(super) fn keep(
+        &self,
+        slot: &Slot<'_>,
+        stat: &Stat,
+        after: Option<&str>,
+        by: By<'_>,
+    ) -> Result<Option<Kept>, Errno> {
         let mut sidecar = self.sidecar(Cause::Overwritten, slot, stat, by);
         sidecar.after_sha256 = after.map(str::to_owned);
         let id = sidecar.id.clone();
-        match rustix::fs::linkat(&slot.dir, slot.name.as_str(), &self.dir, id.as_str(), AtFlags::empty()) {
+        match rustix::fs::linkat(
+            &slot.dir,
+            slot.name.as_str(),
+            &self.dir,
+            id.as_str(),
+            AtFlags::empty(),
+        ) {
             Ok(()) => {
                 let linked = rustix::fs::statat(&self.dir, id.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
                 if !same_content(&linked, stat) {
@@ -195,7 +225,10 @@ impl Trash {
                 match self.copy_in(slot, stat, &id) {
                     Ok(()) => {}
                     Err(Errno::FBIG) => {
-                        tracing::warn!(size = size_of(stat), "earlier content is too large to keep");
+                        tracing::warn!(
+                            size = size_of(stat),
+                            "earlier content is too large to keep"
+                        );
                         return Ok(None);
                     }
                     Err(errno) => return Err(errno),
@@ -212,7 +245,12 @@ impl Trash {
     }
 
     /// Notes that a file is about to grow; its first `size` bytes are the earlier content.
-    pub(super) fn note_append(&self, slot: &Slot<'_>, stat: &Stat, by: By<'_>) -> Result<Kept, Errno> {
+    pub(super) fn note_append(
+        &self,
+        slot: &Slot<'_>,
+        stat: &Stat,
+        by: By<'_>,
+    ) -> Result<Kept, Errno> {
         let sidecar = self.sidecar(Cause::Appended, slot, stat, by);
         self.write_sidecar(&sidecar, false)?;
         self.make_room(&sidecar.id, 0)?;
@@ -254,10 +292,17 @@ impl Trash {
     fn write_sidecar(&self, sidecar: &Sidecar, durable: bool) -> Result<(), Errno> {
         let text = serde_json::to_vec(sidecar).map_err(|_| Errno::INVAL)?;
         let name = format!("{}.json", sidecar.id);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, name.as_str(), flags, Mode::from_raw_mode(0o600))?;
         let written = write_all(&file, &text);
-        let synced = written.and_then(|()| if durable { rustix::fs::fsync(&file) } else { Ok(()) });
+        let synced = written.and_then(|()| {
+            if durable {
+                rustix::fs::fsync(&file)
+            } else {
+                Ok(())
+            }
+        });
         if synced.is_err() {
             self.forget(&sidecar.id);
         }
@@ -268,19 +313,32 @@ impl Trash {
     pub(super) fn find(&self, id: &str) -> Option<Sidecar> {
         let well_formed = !id.is_empty()
             && id.len() <= 64
-            && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !well_formed {
             return None;
         }
         let name = format!("{id}.json");
-        let file = open_beneath(self.dir.as_fd(), name.as_str(), READ, ResolveFlags::NO_SYMLINKS).ok()?;
+        let file = open_beneath(
+            self.dir.as_fd(),
+            name.as_str(),
+            READ,
+            ResolveFlags::NO_SYMLINKS,
+        )
+        .ok()?;
         let bytes = read_at(&file, 0, MAX_SIDECAR).ok()?;
         let sidecar: Sidecar = serde_json::from_slice(&bytes).ok()?;
         (sidecar.version == SIDECAR_VERSION && sidecar.id == id).then_some(sidecar)
     }
 
     /// Puts an entry's content at `slot`. With `replace` it replaces a file there, otherwise `EEXIST`.
-    pub(super) fn put(&self, sidecar: &Sidecar, slot: &Slot<'_>, replace: bool) -> Result<(), Errno> {
+    pub(super) fn put(
+        &self,
+        sidecar: &Sidecar,
+        slot: &Slot<'_>,
+        replace: bool,
+    ) -> Result<(), Errno> {
         let name = slot.name.as_str();
         let id = sidecar.id.as_str();
         if sidecar.kind == "directory" {
@@ -289,7 +347,11 @@ impl Trash {
             rustix::fs::fchmod(&made, Mode::from_raw_mode(sidecar.mode & 0o777))?;
             rustix::fs::futimens(&made, &times(sidecar.modified))?;
         } else {
-            let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+            let flags = if replace {
+                RenameFlags::empty()
+            } else {
+                RenameFlags::NOREPLACE
+            };
             match rustix::fs::renameat_with(&self.dir, id, &slot.dir, name, flags) {
                 Err(Errno::XDEV) => self.copy_out(id, slot, replace)?,
                 other => other?,
@@ -302,16 +364,30 @@ impl Trash {
 
     fn copy_out(&self, id: &str, slot: &Slot<'_>, replace: bool) -> Result<(), Errno> {
         let stat = rustix::fs::statat(&self.dir, id, AtFlags::SYMLINK_NOFOLLOW)?;
-        let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        let flags = if replace {
+            RenameFlags::empty()
+        } else {
+            RenameFlags::NOREPLACE
+        };
         let temp = format!("{}{}", super::atomic::TEMP_PREFIX, random_base32(20));
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
             let target = rustix::fs::readlinkat(&self.dir, id, Vec::new())?;
             rustix::fs::symlinkat(target.as_c_str(), &slot.dir, temp.as_str())?;
         } else {
             let from = open_beneath(self.dir.as_fd(), id, READ, ResolveFlags::NO_SYMLINKS)?;
-            copy_to(&from, &stat, &slot.dir, &temp)?;
+            if let Err(errno) = copy_to(&from, &stat, &slot.dir, &temp) {
+                // Best effort: a leftover is hidden and harmless.
+                let _left = rustix::fs::unlinkat(&slot.dir, temp.as_str(), AtFlags::empty());
+                return Err(errno);
+            }
         }
-        let renamed = rustix::fs::renameat_with(&slot.dir, temp.as_str(), &slot.dir, slot.name.as_str(), flags);
+        let renamed = rustix::fs::renameat_with(
+            &slot.dir,
+            temp.as_str(),
+            &slot.dir,
+            slot.name.as_str(),
+            flags,
+        );
         if renamed.is_err() {
             // Best effort: a leftover is hidden and harmless.
             let _left = rustix::fs::unlinkat(&slot.dir, temp.as_str(), AtFlags::empty());
@@ -321,18 +397,20 @@ impl Trash {
 
     /// Removes entries whose time is over. Answers how many.
     pub(super) fn clean(&self, now: Timestamp) -> std::io::Result<u64> {
+        let names = self.names()?;
+        let ids: BTreeSet<&str> = names
+            .iter()
+            .map(|name| name.strip_suffix(".json").unwrap_or(name))
+            .collect();
         let mut gone = 0;
-        for name in self.names()? {
-            let over = match name.strip_suffix(".json") {
-                Some(id) => match self.find(id) {
-                    Some(sidecar) => (sidecar.until <= now).then(|| id.to_owned()),
-                    None => self.is_old(id, now).then(|| id.to_owned()),
-                },
-                // Content whose sidecar was lost in a crash goes when its time would have been over.
-                None => (self.find(&name).is_none() && self.is_old(&name, now)).then(|| name.clone()),
+        for id in ids {
+            // What lost its sidecar in a crash goes when its time would have been over.
+            let over = match self.find(id) {
+                Some(sidecar) => sidecar.until <= now,
+                None => self.is_old(id, now),
             };
-            if let Some(id) = over {
-                self.forget(&id);
+            if over {
+                self.forget(id);
                 gone += 1;
             }
         }
@@ -344,7 +422,9 @@ impl Trash {
 
     /// Judged by the time in the name alone.
     fn is_old(&self, id: &str, now: Timestamp) -> bool {
-        let made = id.get(1..12).and_then(|hex| i64::from_str_radix(hex, 16).ok());
+        let made = id
+            .get(1..12)
+            .and_then(|hex| i64::from_str_radix(hex, 16).ok());
         let keep = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
         made.is_none_or(|made| made.saturating_add(keep) <= now.as_millisecond())
     }
@@ -369,7 +449,9 @@ impl Trash {
         } else if let Some(queue) = kept.as_mut() {
             queue.push_back((id.to_owned(), size));
         }
-        let Some(queue) = kept.as_mut() else { return Ok(()) };
+        let Some(queue) = kept.as_mut() else {
+            return Ok(());
+        };
         let mut bytes: u64 = queue.iter().map(|(_, size)| size).sum();
         while queue.len() > MAX_KEPT || bytes > MAX_KEPT_BYTES {
             match queue.pop_front() {
@@ -384,7 +466,9 @@ impl Trash {
     }
 
     fn read_kept(&self) -> Result<VecDeque<(String, u64)>, Errno> {
-        let names = self.names().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let names = self
+            .names()
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         let mut kept: Vec<(String, u64)> = names
             .iter()
             .filter_map(|name| name.strip_suffix(".json"))
@@ -399,7 +483,9 @@ impl Trash {
     }
 
     fn lock_kept(&self) -> std::sync::MutexGuard<'_, Option<VecDeque<(String, u64)>>> {
-        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.kept
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -427,5 +513,8 @@ fn times(instant: Timestamp) -> Timestamps {
         tv_sec: instant.as_second(),
         tv_nsec: nanoseconds(instant.subsec_nanosecond()),
     };
-    Timestamps { last_access: time, last_modification: time }
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }

@@ -53,7 +53,13 @@ pub(super) enum Next {
 impl Walk {
     /// Starts at an opened directory.
     pub(super) fn new(start: OwnedFd, include_hidden: bool) -> Walk {
-        Walk { start, include_hidden, deadline: Instant::now() + DEADLINE, seen: 0, cut: false }
+        Walk {
+            start,
+            include_hidden,
+            deadline: Instant::now() + DEADLINE,
+            seen: 0,
+            cut: false,
+        }
     }
 
     /// When the work has to end.
@@ -105,10 +111,18 @@ impl Walk {
             let directory = entries.fd()?;
             let kind = match entry.file_type() {
                 FileType::Unknown => rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+                    .map_or(FileType::Unknown, |stat| {
+                        FileType::from_raw_mode(stat.st_mode)
+                    }),
                 known => known,
             };
-            if visit(&Found { rel: &path, kind, directory, name }) == Next::Stop {
+            if visit(&Found {
+                rel: &path,
+                kind,
+                directory,
+                name,
+            }) == Next::Stop
+            {
                 return Ok(Next::Stop);
             }
             if kind == FileType::Directory {

@@ -8,7 +8,7 @@ use super::roots::{DIRECTORY, open_beneath, show_name};
 use super::walk::join;
 use super::{EventSink, FileEvent, Scope, fault};
 use kruxos_types::{CallError, Clock, ErrorType, random_base32};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::fs::{Dir, FileType, ResolveFlags};
@@ -24,6 +24,11 @@ const DO: &str = "watch";
 const MAX_DIRECTORIES: usize = 4_096;
 /// Bytes of events read at once.
 const BUFFER: usize = 16 << 10;
+/// How long the second half of a move may take to follow the first: the kernel queues them together.
+const MOVE_PAIR: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 10_000_000,
+};
 /// The thread only reads and passes on.
 const STACK: usize = 256 << 10;
 
@@ -81,8 +86,11 @@ struct Shared {
 struct State {
     watches: HashMap<String, Arc<Watch>>,
     /// What each kernel watch stands for: the same directory may be in several watches.
-    directories: HashMap<i32, Vec<(Arc<Watch>, Vec<u8>)>>,
+    directories: HashMap<i32, Vec<Watched>>,
 }
+
+/// A watch and a directory below its start.
+type Watched = (Arc<Watch>, Vec<u8>);
 
 struct Watch {
     id: String,
@@ -95,16 +103,29 @@ struct Watch {
 }
 
 pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
-    let glob = args.pattern.as_deref().map(Glob::new).transpose().map_err(|error| {
-        // The definition of this capability declares no InvalidPattern.
-        let reason = error.context().get("reason").and_then(Value::as_str).unwrap_or("not a glob");
-        CallError::invalid_input("pattern", reason, "a glob such as *.md")
-    })?;
+    let glob = args
+        .pattern
+        .as_deref()
+        .map(Glob::new)
+        .transpose()
+        .map_err(|error| {
+            // The definition of this capability declares no InvalidPattern.
+            let reason = error
+                .context()
+                .get("reason")
+                .and_then(Value::as_str)
+                .unwrap_or("not a glob");
+            CallError::invalid_input("pattern", reason, "a glob such as *.md")
+        })?;
     let place = scope.files.roots.locate("path", &args.path)?;
     let start = place.open_directory().map_err(|errno| {
         let error = directory_fault(&place, errno);
         if error.error_type() == ErrorType::NotADirectory {
-            return fault::bad_path(&args.path, "it is not a directory", "a directory; pattern picks files in it");
+            return fault::bad_path(
+                &args.path,
+                "it is not a directory",
+                "a directory; pattern picks files in it",
+            );
         }
         error
     })?;
@@ -117,12 +138,16 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
         glob,
     };
     let answer = json!({ "watch_id": watch.id, "path": watch.shown, "recursive": watch.recursive });
-    scope.files.watches.add(watch).map_err(|refused| match refused {
-        Refused::TooMany { limit, current } => fault::of(ErrorType::TooManyWatches, &args.path)
-            .with("limit", limit)
-            .with("current", current),
-        Refused::Errno(errno) => place.fault(errno, DO),
-    })?;
+    scope
+        .files
+        .watches
+        .add(watch)
+        .map_err(|refused| match refused {
+            Refused::TooMany { limit, current } => fault::of(ErrorType::TooManyWatches, &args.path)
+                .with("limit", limit)
+                .with("current", current),
+            Refused::Errno(errno) => place.fault(errno, DO),
+        })?;
     Ok(answer)
 }
 
@@ -133,7 +158,12 @@ enum Refused {
 
 impl Watches {
     pub(super) fn new(max: usize, events: EventSink, clock: Arc<dyn Clock>) -> Watches {
-        Watches { max, events, clock, engine: Mutex::new(None) }
+        Watches {
+            max,
+            events,
+            clock,
+            engine: Mutex::new(None),
+        }
     }
 
     fn add(&self, watch: Watch) -> Result<(), Refused> {
@@ -141,15 +171,20 @@ impl Watches {
         if engine.is_none() {
             *engine = Some(self.start().map_err(Refused::Errno)?);
         }
-        let Some(running) = engine.as_ref() else { return Err(Refused::Errno(Errno::IO)) };
+        let Some(running) = engine.as_ref() else {
+            return Err(Refused::Errno(Errno::IO));
+        };
         let shared = &running.shared;
         let mut state = lock(&shared.state);
         if state.watches.len() >= self.max {
-            return Err(Refused::TooMany { limit: self.max, current: state.watches.len() });
+            return Err(Refused::TooMany {
+                limit: self.max,
+                current: state.watches.len(),
+            });
         }
         let watch = Arc::new(watch);
         state.watches.insert(watch.id.clone(), Arc::clone(&watch));
-        let added = shared.watch_tree(&mut state, &watch, Vec::new(), &mut |_, _| {});
+        let added = shared.watch_tree(&mut state, &watch, Vec::new(), &mut |_| {});
         if added.is_err() {
             shared.remove(&mut state, &watch.id);
         }
@@ -174,13 +209,17 @@ impl Watches {
 
     /// Ends the thread and with it every watch.
     pub(super) fn end(&self) {
-        let Some(engine) = self.lock().take() else { return };
+        let Some(engine) = self.lock().take() else {
+            return;
+        };
         if let Err(errno) = rustix::io::write(&engine.shared.wake, &1u64.to_ne_bytes()) {
             tracing::error!(%errno, "the file watcher cannot be woken");
             return;
         }
         // A sink may drop the last handle from the thread itself, which must not wait for itself.
-        if engine.thread.thread().id() != std::thread::current().id() && engine.thread.join().is_err() {
+        if engine.thread.thread().id() != std::thread::current().id()
+            && engine.thread.join().is_err()
+        {
             tracing::error!("the file watcher ended with a panic");
         }
     }
@@ -197,7 +236,9 @@ impl Drop for Watches {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A change before it is told: which watch, what, where below the watch.
@@ -211,22 +252,33 @@ impl Shared {
         state: &mut State,
         watch: &Arc<Watch>,
         rel: Vec<u8>,
-        each: &mut dyn FnMut(Vec<u8>, FileType),
+        each: &mut dyn FnMut(Vec<u8>),
     ) -> Result<(), Refused> {
         let mut waiting = vec![rel];
         while let Some(rel) = waiting.pop() {
             let current = state.directories.len();
             if current >= MAX_DIRECTORIES {
-                return Err(Refused::TooMany { limit: MAX_DIRECTORIES, current });
+                return Err(Refused::TooMany {
+                    limit: MAX_DIRECTORIES,
+                    current,
+                });
             }
-            let path = if rel.is_empty() { b".".as_slice() } else { &rel };
-            let directory =
-                match open_beneath(watch.start.as_fd(), path, DIRECTORY, ResolveFlags::NO_SYMLINKS) {
-                    Ok(directory) => directory,
-                    // Below the start things may go away while we look.
-                    Err(_) if !rel.is_empty() => continue,
-                    Err(errno) => return Err(Refused::Errno(errno)),
-                };
+            let path = if rel.is_empty() {
+                b".".as_slice()
+            } else {
+                &rel
+            };
+            let directory = match open_beneath(
+                watch.start.as_fd(),
+                path,
+                DIRECTORY,
+                ResolveFlags::NO_SYMLINKS,
+            ) {
+                Ok(directory) => directory,
+                // Below the start things may go away while we look.
+                Err(_) if !rel.is_empty() => continue,
+                Err(errno) => return Err(Refused::Errno(errno)),
+            };
             let flags = WatchFlags::CREATE
                 | WatchFlags::MODIFY
                 | WatchFlags::DELETE
@@ -235,14 +287,18 @@ impl Shared {
                 | WatchFlags::ONLYDIR;
             // By the handle, so that it is this directory and no other of its name.
             let handle = format!("/proc/self/fd/{}", directory.as_raw_fd());
-            let number = inotify::add_watch(&self.inotify, handle, flags).map_err(|errno| match errno {
-                Errno::NOSPC => Refused::TooMany { limit: current, current },
-                other => Refused::Errno(other),
-            })?;
+            let number =
+                inotify::add_watch(&self.inotify, handle, flags).map_err(|errno| match errno {
+                    Errno::NOSPC => Refused::TooMany {
+                        limit: current,
+                        current,
+                    },
+                    other => Refused::Errno(other),
+                })?;
             let known = state.directories.entry(number).or_default();
-            if !known.iter().any(|(other, at)| Arc::ptr_eq(other, watch) && *at == rel) {
-                known.push((Arc::clone(watch), rel.clone()));
-            }
+            // In one watch a directory has one place: after a move within it, the new one.
+            known.retain(|(other, _)| !Arc::ptr_eq(other, watch));
+            known.push((Arc::clone(watch), rel.clone()));
             if watch.recursive {
                 let entries = Dir::new(directory).map_err(Refused::Errno)?;
                 for entry in entries.flatten() {
@@ -251,7 +307,7 @@ impl Shared {
                         continue;
                     }
                     let path = join(&rel, name);
-                    each(path.clone(), entry.file_type());
+                    each(path.clone());
                     if entry.file_type() == FileType::Directory {
                         waiting.push(path);
                     }
@@ -292,7 +348,10 @@ impl Shared {
                 return;
             }
             for (watch, event, rel) in self.read(&mut buffer) {
-                if watch.types.as_ref().is_some_and(|types| !types.contains(&event))
+                if watch
+                    .types
+                    .as_ref()
+                    .is_some_and(|types| !types.contains(&event))
                     || watch.glob.as_ref().is_some_and(|glob| !glob.matches(&rel))
                 {
                     continue;
@@ -309,8 +368,23 @@ impl Shared {
 
     /// Everything that is waiting, each modification of a file once.
     fn read(&self, buffer: &mut [MaybeUninit<u8>]) -> Vec<Seen> {
-        let mut seen: Vec<Seen> = Vec::new();
-        let mut left: Vec<(u32, bool, Vec<Seen>)> = Vec::new();
+        let (mut seen, mut left) = (Vec::new(), Vec::new());
+        self.drain(buffer, &mut left, &mut seen);
+        if !left.is_empty() {
+            // The two halves of a move come one after the other, but need not come in one read.
+            let mut ready = [PollFd::new(&self.inotify, PollFlags::IN)];
+            if poll(&mut ready, Some(&MOVE_PAIR)).is_ok() {
+                self.drain(buffer, &mut left, &mut seen);
+            }
+        }
+        // What left for nowhere that is watched is gone from here.
+        for gone in left.into_iter().filter(|gone| !gone.temporary) {
+            add(&mut seen, gone.changes);
+        }
+        seen
+    }
+
+    fn drain(&self, buffer: &mut [MaybeUninit<u8>], left: &mut Vec<Left>, seen: &mut Vec<Seen>) {
         let mut state = lock(&self.state);
         let mut reader = Reader::new(&self.inotify, buffer);
         // `AGAIN` when all is read; anything else comes again with the next poll.
@@ -324,57 +398,81 @@ impl Shared {
                 state.directories.remove(&event.wd());
                 continue;
             }
-            let Some(name) = event.file_name().map(std::ffi::CStr::to_bytes) else { continue };
-            let Some(known) = state.directories.get(&event.wd()).cloned() else { continue };
-            let at = |event| known.iter().map(|(watch, rel)| (Arc::clone(watch), event, join(rel, name))).collect::<Vec<_>>();
+            let Some(name) = event.file_name().map(std::ffi::CStr::to_bytes) else {
+                continue;
+            };
+            let Some(known) = state.directories.get(&event.wd()) else {
+                continue;
+            };
+            let at = |event| -> Vec<Seen> {
+                known
+                    .iter()
+                    .map(|(watch, rel)| (Arc::clone(watch), event, join(rel, name)))
+                    .collect()
+            };
             let temporary = is_temporary(name);
             if flags.contains(ReadFlags::MOVED_FROM) {
-                left.push((event.cookie(), temporary, at(Event::Deleted)));
+                left.push(Left {
+                    cookie: event.cookie(),
+                    temporary,
+                    changes: at(Event::Deleted),
+                });
                 continue;
             }
             if temporary {
                 continue;
             }
-            let is_new = flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
-            let what = if flags.contains(ReadFlags::MOVED_TO) {
-                match left.iter().position(|(cookie, ..)| *cookie == event.cookie()) {
-                    // The product's own way to replace a file.
-                    Some(from) if left.swap_remove(from).1 => Event::Modified,
-                    Some(_) => Event::Renamed,
-                    None => Event::Created,
-                }
-            } else if flags.contains(ReadFlags::CREATE) {
-                Event::Created
-            } else if flags.contains(ReadFlags::DELETE) {
-                Event::Deleted
-            } else {
-                Event::Modified
-            };
+            let what = meaning(flags, event.cookie(), left);
             let changes = at(what);
-            if is_new && flags.contains(ReadFlags::ISDIR) {
-                self.follow_new(&mut state, &changes, &mut seen);
-            }
-            add(&mut seen, changes);
-        }
-        // What left for nowhere that is watched is gone from here.
-        for (_, temporary, gone) in left {
-            if !temporary {
-                add(&mut seen, gone);
+            add(seen, changes.clone());
+            if flags.contains(ReadFlags::ISDIR) && matches!(what, Event::Created | Event::Renamed) {
+                self.follow_new(&mut state, &changes, seen);
             }
         }
-        seen
     }
 
-    /// Watches a new directory of a recursive watch and tells what came into it before that.
+    /// Watches a directory that is new in a recursive watch. What came into it before it was watched is
+    /// told; what merely moved with it is not.
     fn follow_new(&self, state: &mut State, changes: &[Seen], seen: &mut Vec<Seen>) {
-        for (watch, _, rel) in changes.iter().filter(|(watch, ..)| watch.recursive) {
+        for (watch, event, rel) in changes.iter().filter(|(watch, ..)| watch.recursive) {
             let mut inside = Vec::new();
-            let followed = self.watch_tree(state, watch, rel.clone(), &mut |path, _| inside.push(path));
+            let tell = *event == Event::Created;
+            let followed = self.watch_tree(state, watch, rel.clone(), &mut |path| {
+                if tell {
+                    inside.push((Arc::clone(watch), Event::Created, path));
+                }
+            });
             if followed.is_err() {
                 tracing::warn!("a new directory is not watched: too many are");
             }
-            add(seen, inside.into_iter().map(|path| (Arc::clone(watch), Event::Created, path)).collect());
+            add(seen, inside);
         }
+    }
+}
+
+/// The first half of a move.
+struct Left {
+    cookie: u32,
+    temporary: bool,
+    changes: Vec<Seen>,
+}
+
+/// What an event that is no first half of a move tells.
+fn meaning(flags: ReadFlags, cookie: u32, left: &mut Vec<Left>) -> Event {
+    if flags.contains(ReadFlags::MOVED_TO) {
+        return match left.iter().position(|half| half.cookie == cookie) {
+            // The product's own way to replace a file.
+            Some(from) if left.swap_remove(from).temporary => Event::Modified,
+            Some(_) => Event::Renamed,
+            None => Event::Created,
+        };
+    }
+    if flags.contains(ReadFlags::CREATE) {
+        Event::Created
+    } else if flags.contains(ReadFlags::DELETE) {
+        Event::Deleted
+    } else {
+        Event::Modified
     }
 }
 
@@ -382,9 +480,13 @@ impl Shared {
 fn add(seen: &mut Vec<Seen>, changes: Vec<Seen>) {
     for change in changes {
         let repeats = matches!(change.1, Event::Created | Event::Modified)
-            && seen.iter().rev().find(|(watch, _, rel)| Arc::ptr_eq(watch, &change.0) && *rel == change.2).is_some_and(
-                |(_, event, _)| *event == change.1 || (*event == Event::Created && change.1 == Event::Modified),
-            );
+            && seen
+                .iter()
+                .rev()
+                .find(|(watch, _, rel)| Arc::ptr_eq(watch, &change.0) && *rel == change.2)
+                .is_some_and(|(_, event, _)| {
+                    *event == change.1 || (*event == Event::Created && change.1 == Event::Modified)
+                });
         if !repeats {
             seen.push(change);
         }

@@ -53,9 +53,13 @@ pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, CallError> {
 /// Where a write must go, following links to their target inside the root.
 pub(super) fn find_slot(place: Place<'_>, create_parents: bool) -> Result<Slot<'_>, CallError> {
     if create_parents {
-        place.make_parents().map_err(|errno| parent_fault(&place, errno))?;
+        place
+            .make_parents()
+            .map_err(|errno| parent_fault(&place, errno))?;
     }
-    place.target_slot().map_err(|(errno, place)| parent_fault(&place, errno))
+    place
+        .target_slot()
+        .map_err(|(errno, place)| parent_fault(&place, errno))
 }
 
 fn parent_fault(place: &Place<'_>, errno: Errno) -> CallError {
@@ -68,7 +72,12 @@ fn parent_fault(place: &Place<'_>, errno: Errno) -> CallError {
 }
 
 /// Puts content at a slot in one step, keeping what was there.
-pub(super) fn replace(slot: &Slot<'_>, content: &[u8], checksum: &str, scope: &Scope<'_>) -> Result<(), CallError> {
+pub(super) fn replace(
+    slot: &Slot<'_>,
+    content: &[u8],
+    checksum: &str,
+    scope: &Scope<'_>,
+) -> Result<(), CallError> {
     let fail = |errno| slot.fault(errno, DO);
     let existing = slot.stat().map_err(fail)?;
     if let Some(stat) = &existing {
@@ -80,7 +89,11 @@ pub(super) fn replace(slot: &Slot<'_>, content: &[u8], checksum: &str, scope: &S
         return publish(staged, slot, Publish::New);
     };
     require_writable(slot, &stat)?;
-    let kept = scope.files.trash.keep(slot, &stat, Some(checksum), scope.by()).map_err(fail)?;
+    let kept = scope
+        .files
+        .trash
+        .keep(slot, &stat, Some(checksum), scope.by())
+        .map_err(fail)?;
     let published = publish(staged, slot, Publish::Replace);
     if let (Err(_), Some(kept)) = (&published, kept) {
         scope.files.trash.forget(&kept.id);
@@ -89,10 +102,12 @@ pub(super) fn replace(slot: &Slot<'_>, content: &[u8], checksum: &str, scope: &S
 }
 
 fn publish(staged: Staged<'_>, slot: &Slot<'_>, how: Publish) -> Result<(), CallError> {
-    staged.publish(&slot.name, how).map_err(|errno| match errno {
-        Errno::EXIST => fault::changed_meanwhile(slot.place.given()),
-        errno => slot.fault(errno, DO),
-    })
+    staged
+        .publish(&slot.name, how)
+        .map_err(|errno| match errno {
+            Errno::EXIST => fault::changed_meanwhile(slot.place.given()),
+            errno => slot.fault(errno, DO),
+        })
 }
 
 /// Refuses to replace what is not a regular file, and files that this process may not write: a
@@ -104,6 +119,11 @@ pub(super) fn require_writable(slot: &Slot<'_>, stat: &Stat) -> Result<(), CallE
         FileType::Symlink => return Err(fault::changed_meanwhile(slot.place.given())),
         other => return Err(not_regular(slot.place.given(), other)),
     }
-    rustix::fs::accessat(&slot.dir, slot.name.as_str(), Access::WRITE_OK, AtFlags::EACCESS)
-        .map_err(|errno| slot.fault(errno, DO))
+    rustix::fs::accessat(
+        &slot.dir,
+        slot.name.as_str(),
+        Access::WRITE_OK,
+        AtFlags::EACCESS,
+    )
+    .map_err(|errno| slot.fault(errno, DO))
 }

@@ -1,5 +1,5 @@
 use super::Reader;
-use crate::condition::{Compare, Condition, PathGlob, Prefix, Test};
+use crate::condition::{ByInput, Compare, Condition, PathGlob, Prefix, Test};
 use crate::diagnostic::{Place, nearest};
 use crate::facts::{Shape, VIRTUAL_WORKSPACE, fold, is_below};
 use crate::pattern::Pattern;
@@ -22,19 +22,44 @@ const MAX_SIZE: i64 = 1 << 40;
 
 /// Every condition of the language.
 const CONDITIONS: [&str; 22] = [
-    "path_prefix", "path_glob", "path_not_prefix", "content_size_lt", "content_size_lte", "content_size_gt",
-    "content_size_gte", "domain_in", "domain_not_in", "url_scheme_in", "method_in", "command_in", "command_matches",
-    "args_match", "input_equals", "input_in", "input_lt", "input_gt", "time_of_day", "weekday_in", "principal_type",
+    "path_prefix",
+    "path_glob",
+    "path_not_prefix",
+    "content_size_lt",
+    "content_size_lte",
+    "content_size_gt",
+    "content_size_gte",
+    "domain_in",
+    "domain_not_in",
+    "url_scheme_in",
+    "method_in",
+    "command_in",
+    "command_matches",
+    "args_match",
+    "input_equals",
+    "input_in",
+    "input_lt",
+    "input_gt",
+    "time_of_day",
+    "weekday_in",
+    "principal_type",
     "interface_in",
 ];
 
 /// Reads `conditions`, cheap ones first.
-pub(crate) fn read(reader: &mut Reader<'_, '_>, pattern: Option<&Pattern>, at: &At) -> Vec<Condition> {
+pub(crate) fn read(
+    reader: &mut Reader<'_, '_>,
+    pattern: Option<&Pattern>,
+    at: &At,
+) -> Vec<Condition> {
     let mut conditions = Vec::new();
     let pairs = reader.pairs(at, "conditions");
     if pairs.is_empty() {
         if matches!(at.node, Node::Map(_)) {
-            reader.problems.fatal(at.place, "empty conditions; leave the field out for a rule that always holds");
+            reader.problems.fatal(
+                at.place,
+                "empty conditions; leave the field out for a rule that always holds",
+            );
         }
         return conditions;
     }
@@ -43,11 +68,17 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>, pattern: Option<&Pattern>, at: &
             if let Some(pattern) = pattern
                 && !pattern.ids.iter().any(|id| can_concern(reader, *id, &test))
             {
-                let message = format!("`{}` never holds: `{}` has no such input", key.name, pattern.text);
+                let message = format!(
+                    "`{}` never holds: `{}` has no such input",
+                    key.name, pattern.text
+                );
                 reader.problems.warn(key.place, message);
             }
             let text = format!("{}: {}", key.name, value.to_json());
-            conditions.push(Condition { test, text: text.into() });
+            conditions.push(Condition {
+                test,
+                text: text.into(),
+            });
         }
     }
     conditions.sort_by_key(|condition| condition.test.cost());
@@ -56,12 +87,16 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>, pattern: Option<&Pattern>, at: &
 
 /// Whether a capability has the inputs that the test looks at.
 fn can_concern(reader: &Reader<'_, '_>, id: u16, test: &Test) -> bool {
-    let Some(definition) = reader.catalog.all().get(usize::from(id)) else { return true };
+    let Some(definition) = reader.catalog.all().get(usize::from(id)) else {
+        return true;
+    };
     let shape = Shape::of(definition);
     match test {
         Test::PathPrefix(_) | Test::PathNotPrefix(_) | Test::PathGlob(_) => !shape.paths.is_empty(),
         Test::ContentSize(..) => shape.content.is_some(),
-        Test::DomainIn(_) | Test::DomainNotIn(_) => !(shape.urls.is_empty() && shape.hosts.is_empty()),
+        Test::DomainIn(_) | Test::DomainNotIn(_) => {
+            !(shape.urls.is_empty() && shape.hosts.is_empty())
+        }
         Test::UrlSchemeIn(_) => !shape.urls.is_empty(),
         Test::MethodIn(_) => shape.method,
         Test::CommandIn(_) | Test::CommandMatches(_) => shape.command,
@@ -70,7 +105,12 @@ fn can_concern(reader: &Reader<'_, '_>, id: u16, test: &Test) -> bool {
     }
 }
 
-fn test(reader: &mut Reader<'_, '_>, pattern: Option<&Pattern>, key: &Key, at: &At) -> Option<Test> {
+fn test(
+    reader: &mut Reader<'_, '_>,
+    pattern: Option<&Pattern>,
+    key: &Key,
+    at: &At,
+) -> Option<Test> {
     let name = key.name.as_str();
     Some(match name {
         "path_prefix" => Test::PathPrefix(prefixes(reader, at, name)?),
@@ -97,8 +137,18 @@ fn test(reader: &mut Reader<'_, '_>, pattern: Option<&Pattern>, key: &Key, at: &
         "time_of_day" => Test::TimeOfDay(times(reader, at)?),
         "weekday_in" => Test::WeekdayIn(bits(reader, at, name, "weekday", &WEEKDAYS)?),
         "principal_type" => {
-            let kinds = [PrincipalKind::Agent, PrincipalKind::User, PrincipalKind::System];
-            Test::PrincipalType(bits(reader, at, name, "principal type", &kinds.map(|kind| (kind.as_str(), kind as u8)))?)
+            let kinds = [
+                PrincipalKind::Agent,
+                PrincipalKind::User,
+                PrincipalKind::System,
+            ];
+            Test::PrincipalType(bits(
+                reader,
+                at,
+                name,
+                "principal type",
+                &kinds.map(|kind| (kind.as_str(), kind as u8)),
+            )?)
         }
         "interface_in" => {
             let doors = Interface::ALL.map(|door| (door.as_str(), door as u8));
@@ -112,12 +162,30 @@ fn test(reader: &mut Reader<'_, '_>, pattern: Option<&Pattern>, key: &Key, at: &
 }
 
 const WEEKDAYS: [(&str, u8); 14] = [
-    ("mon", 0), ("tue", 1), ("wed", 2), ("thu", 3), ("fri", 4), ("sat", 5), ("sun", 6), ("monday", 0), ("tuesday", 1),
-    ("wednesday", 2), ("thursday", 3), ("friday", 4), ("saturday", 5), ("sunday", 6),
+    ("mon", 0),
+    ("tue", 1),
+    ("wed", 2),
+    ("thu", 3),
+    ("fri", 4),
+    ("sat", 5),
+    ("sun", 6),
+    ("monday", 0),
+    ("tuesday", 1),
+    ("wednesday", 2),
+    ("thursday", 3),
+    ("friday", 4),
+    ("saturday", 5),
+    ("sunday", 6),
 ];
 
 /// A list of names as a set of bits.
-fn bits(reader: &mut Reader<'_, '_>, at: &At, name: &str, what: &str, valid: &[(&str, u8)]) -> Option<u8> {
+fn bits(
+    reader: &mut Reader<'_, '_>,
+    at: &At,
+    name: &str,
+    what: &str,
+    valid: &[(&str, u8)],
+) -> Option<u8> {
     let mut set = 0;
     let texts = reader.texts(at, name);
     for (text, place) in &texts {
@@ -132,7 +200,10 @@ fn words(reader: &mut Reader<'_, '_>, at: &At, name: &str) -> Option<Box<[Box<st
 }
 
 fn size(reader: &mut Reader<'_, '_>, at: &At, name: &str, compare: Compare) -> Option<Test> {
-    Some(Test::ContentSize(compare, reader.integer(at, name, 0..=MAX_SIZE)?))
+    Some(Test::ContentSize(
+        compare,
+        reader.integer(at, name, 0..=MAX_SIZE)?,
+    ))
 }
 
 fn prefixes(reader: &mut Reader<'_, '_>, at: &At, name: &str) -> Option<Box<[Prefix]>> {
@@ -149,10 +220,14 @@ fn prefixes(reader: &mut Reader<'_, '_>, at: &At, name: &str) -> Option<Box<[Pre
 /// Relative and `/workspace/…` prefixes mean the caller's workspace, others the machine's paths.
 fn prefix(text: &str) -> Result<Prefix, String> {
     if text.contains(['*', '?', '\0']) {
-        return Err(format!("`{text}` is not a plain path; use `path_glob` for patterns"));
+        return Err(format!(
+            "`{text}` is not a plain path; use `path_glob` for patterns"
+        ));
     }
     if text.starts_with('~') {
-        return Err(format!("`{text}`: `~` is not expanded; write the whole path"));
+        return Err(format!(
+            "`{text}`: `~` is not expanded; write the whole path"
+        ));
     }
     let mut bytes: SmallVec<[u8; 128]> = SmallVec::new();
     if !text.starts_with('/') {
@@ -160,9 +235,18 @@ fn prefix(text: &str) -> Result<Prefix, String> {
     }
     fold(&mut bytes, text);
     if is_below(&bytes, VIRTUAL_WORKSPACE.as_bytes()) {
-        return Ok(Prefix::Inside(bytes.get(VIRTUAL_WORKSPACE.len()..).unwrap_or_default().into()));
+        return Ok(Prefix::Inside(
+            bytes
+                .get(VIRTUAL_WORKSPACE.len()..)
+                .unwrap_or_default()
+                .into(),
+        ));
     }
-    if text.starts_with('/') { Ok(Prefix::Absolute(bytes.as_slice().into())) } else { Err(format!("`{text}` leads out of the workspace")) }
+    if text.starts_with('/') {
+        Ok(Prefix::Absolute(bytes.as_slice().into()))
+    } else {
+        Err(format!("`{text}` leads out of the workspace"))
+    }
 }
 
 fn globs(reader: &mut Reader<'_, '_>, at: &At) -> Option<Box<[PathGlob]>> {
@@ -172,18 +256,35 @@ fn globs(reader: &mut Reader<'_, '_>, at: &At) -> Option<Box<[PathGlob]>> {
             continue;
         }
         let text = text.strip_prefix("./").unwrap_or(text);
-        let below_workspace = text.strip_prefix(VIRTUAL_WORKSPACE).and_then(|rest| rest.strip_prefix('/'));
+        let below_workspace = text
+            .strip_prefix(VIRTUAL_WORKSPACE)
+            .and_then(|rest| rest.strip_prefix('/'));
         let (inside, glob) = match below_workspace {
             Some(rest) => (true, rest),
             None => (!text.starts_with('/'), text),
         };
-        if glob.split('/').any(|component| matches!(component, ".." | ".")) {
-            reader.problems.fatal(place, format!("`path_glob`: `{text}` has `.` or `..`; paths are compared without them"));
+        if glob
+            .split('/')
+            .any(|component| matches!(component, ".." | "."))
+        {
+            reader.problems.fatal(
+                place,
+                format!("`path_glob`: `{text}` has `.` or `..`; paths are compared without them"),
+            );
             continue;
         }
-        match GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build() {
-            Ok(glob) => found.push(PathGlob { inside, matcher: glob.compile_matcher() }),
-            Err(error) => reader.problems.fatal(place, format!("`path_glob`: {error}")),
+        match GlobBuilder::new(glob)
+            .literal_separator(true)
+            .backslash_escape(true)
+            .build()
+        {
+            Ok(glob) => found.push(PathGlob {
+                inside,
+                matcher: glob.compile_matcher(),
+            }),
+            Err(error) => reader
+                .problems
+                .fatal(place, format!("`path_glob`: {error}")),
         }
     }
     (!found.is_empty()).then(|| found.into())
@@ -204,13 +305,20 @@ fn expression_fits(reader: &mut Reader<'_, '_>, text: &str, place: Place) -> boo
     reader.expressions += 1;
     if reader.expressions > MAX_EXPRESSIONS {
         if reader.expressions == MAX_EXPRESSIONS + 1 {
-            let message = format!("more than {MAX_EXPRESSIONS} regular expressions and globs in one file");
+            let message =
+                format!("more than {MAX_EXPRESSIONS} regular expressions and globs in one file");
             reader.problems.fatal(place, message);
         }
         return false;
     }
     if text.len() > MAX_EXPRESSION {
-        reader.problems.fatal(place, format!("the expression has {} bytes; {MAX_EXPRESSION} are allowed", text.len()));
+        reader.problems.fatal(
+            place,
+            format!(
+                "the expression has {} bytes; {MAX_EXPRESSION} are allowed",
+                text.len()
+            ),
+        );
         return false;
     }
     true
@@ -221,12 +329,19 @@ fn regex(reader: &mut Reader<'_, '_>, at: &At, name: &str) -> Option<Regex> {
     if !expression_fits(reader, text, at.place) {
         return None;
     }
-    match RegexBuilder::new(text).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).build() {
+    match RegexBuilder::new(text)
+        .size_limit(MAX_COMPILED)
+        .dfa_size_limit(MAX_COMPILED)
+        .build()
+    {
         Ok(regex) => Some(regex),
         Err(error) => {
             let text = error.to_string();
             let why = text.lines().last().unwrap_or_default().trim();
-            reader.problems.fatal(at.place, format!("`{name}` is not a valid regular expression: {why}"));
+            reader.problems.fatal(
+                at.place,
+                format!("`{name}` is not a valid regular expression: {why}"),
+            );
             None
         }
     }
@@ -239,11 +354,13 @@ fn inputs<T>(
     at: &At,
     name: &str,
     mut value: impl FnMut(&mut Reader<'_, '_>, &At) -> Option<T>,
-) -> Option<Box<[(Box<str>, T)]>> {
+) -> Option<ByInput<T>> {
     let mut found = Vec::new();
     let pairs = reader.pairs(at, name);
     if pairs.is_empty() && matches!(at.node, Node::Map(_)) {
-        reader.problems.fatal(at.place, format!("`{name}` names no input"));
+        reader
+            .problems
+            .fatal(at.place, format!("`{name}` names no input"));
     }
     for (key, at) in pairs {
         known_input(reader, pattern, key);
@@ -254,11 +371,17 @@ fn inputs<T>(
 
 fn known_input(reader: &mut Reader<'_, '_>, pattern: Option<&Pattern>, key: &Key) {
     let Some(pattern) = pattern else { return };
-    let definitions = pattern.ids.iter().filter_map(|id| reader.catalog.all().get(usize::from(*id)));
-    let names: Vec<&str> =
-        definitions.flat_map(|definition| definition.inputs.iter().map(|field| field.name.as_str())).collect();
+    let definitions = pattern
+        .ids
+        .iter()
+        .filter_map(|id| reader.catalog.all().get(usize::from(*id)));
+    let names: Vec<&str> = definitions
+        .flat_map(|definition| definition.inputs.iter().map(|field| field.name.as_str()))
+        .collect();
     if !names.contains(&key.name.as_str()) {
-        let near = nearest(&key.name, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let near = nearest(&key.name, names)
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
         let message = format!("`{}` has no input `{}`{near}", pattern.text, key.name);
         reader.problems.fatal(key.place, message);
     }
@@ -279,7 +402,9 @@ fn number(reader: &mut Reader<'_, '_>, at: &At) -> Option<f64> {
         Node::Int(number) => Some(number as f64),
         Node::Float(number) if number.is_finite() => Some(number),
         _ => {
-            reader.problems.fatal(at.place, format!("must be a number, not {}", at.kind()));
+            reader
+                .problems
+                .fatal(at.place, format!("must be a number, not {}", at.kind()));
             None
         }
     }

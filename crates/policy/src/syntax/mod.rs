@@ -5,7 +5,7 @@ mod reader;
 mod rule;
 
 pub(crate) use reader::Reader;
-pub(crate) use rule::{Entry, Example, Rule, RuleRate};
+pub(crate) use rule::{Entry, Example, Rule};
 
 use crate::PolicyLayer;
 use crate::diagnostic::{Place, Problems, suggestion};
@@ -32,7 +32,16 @@ pub(crate) struct File {
 
 /// Fields of a file.
 const FIELDS: [&str; 11] = [
-    "name", "version", "description", "extends", "mode", "enforce", "defaults", "capabilities", "rules", "network",
+    "name",
+    "version",
+    "description",
+    "extends",
+    "mode",
+    "enforce",
+    "defaults",
+    "capabilities",
+    "rules",
+    "network",
     "sandbox",
 ];
 
@@ -53,13 +62,24 @@ pub(crate) fn read(
     problems: &mut Problems<'_>,
 ) -> File {
     let mut file = File::default();
-    let Some(root) = yaml::parse(text, problems) else { return file };
+    let Some(root) = yaml::parse(text, problems) else {
+        return file;
+    };
     if matches!(root.node, Node::Null) {
         return file;
     }
-    let mut reader = Reader { problems, catalog, expressions: 0, rules: 0 };
+    let mut reader = Reader {
+        problems,
+        catalog,
+        expressions: 0,
+        rules: 0,
+    };
     let pairs = reader.pairs(&root, "a policy file");
-    let mut context = Context { file: name.into(), layer, ceilings: layer.sets_ceilings() };
+    let mut context = Context {
+        file: name.into(),
+        layer,
+        ceilings: layer.sets_ceilings(),
+    };
     // What rules of the file take over has to be known before the first rule.
     for (_, at) in pairs.iter().filter(|(key, _)| key.name == "enforce") {
         if let Some(ceilings) = enforce(&mut reader, at, layer) {
@@ -118,10 +138,18 @@ fn mode(reader: &mut Reader<'_, '_>, at: &At) {
 /// `enforce: ceiling` is `Some(true)`.
 pub(crate) fn enforce(reader: &mut Reader<'_, '_>, at: &At, layer: PolicyLayer) -> Option<bool> {
     let text = reader.text(at, "enforce")?;
-    let ceiling = reader.choice(text, at.place, "value of `enforce`", &[("baseline", false), ("ceiling", true)])?;
+    let ceiling = reader.choice(
+        text,
+        at.place,
+        "value of `enforce`",
+        &[("baseline", false), ("ceiling", true)],
+    )?;
     if ceiling && !layer.sets_ceilings() {
-        let message = format!("rules of the {} layer are baselines; only the system's and the organisation's \
-            files can enforce a ceiling", layer.as_str());
+        let message = format!(
+            "rules of the {} layer are baselines; only the system's and the organisation's \
+            files can enforce a ceiling",
+            layer.as_str()
+        );
         reader.problems.fatal(at.place, message);
     }
     Some(ceiling)
@@ -129,7 +157,10 @@ pub(crate) fn enforce(reader: &mut Reader<'_, '_>, at: &At, layer: PolicyLayer) 
 
 fn capabilities(reader: &mut Reader<'_, '_>, context: &Context, at: &At) -> Vec<Entry> {
     let pairs = reader.pairs(at, "capabilities");
-    pairs.iter().filter_map(|(key, at)| rule::entry(reader, context, key, at)).collect()
+    pairs
+        .iter()
+        .filter_map(|(key, at)| rule::entry(reader, context, key, at))
+        .collect()
 }
 
 fn rules(reader: &mut Reader<'_, '_>, context: &Context, at: &At) -> Vec<Rule> {
@@ -140,10 +171,13 @@ fn rules(reader: &mut Reader<'_, '_>, context: &Context, at: &At) -> Vec<Rule> {
             // Named by pattern, not by position: a rule put above keeps the counters of those below.
             let count = seen.entry(rule.pattern.text.clone()).or_insert(0);
             *count += 1;
-            rule.rename(context, match *count {
-                1 => format!("rules[{}]", rule.pattern.text),
-                nth => format!("rules[{}#{nth}]", rule.pattern.text),
-            });
+            rule.rename(
+                context,
+                match *count {
+                    1 => format!("rules[{}]", rule.pattern.text),
+                    nth => format!("rules[{}#{nth}]", rule.pattern.text),
+                },
+            );
             rules.push(rule);
         }
     }
@@ -155,7 +189,8 @@ impl Reader<'_, '_> {
     pub(crate) fn count_rule(&mut self, place: Place) -> bool {
         self.rules += 1;
         if self.rules == MAX_RULES + 1 {
-            self.problems.fatal(place, format!("more than {MAX_RULES} rules in one file"));
+            self.problems
+                .fatal(place, format!("more than {MAX_RULES} rules in one file"));
         }
         self.rules <= MAX_RULES
     }

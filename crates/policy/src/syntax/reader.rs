@@ -22,7 +22,10 @@ impl Reader<'_, '_> {
         match &at.node {
             Node::Map(pairs) => pairs,
             _ => {
-                self.problems.fatal(at.place, format!("`{what}` must be a mapping, not {}", at.kind()));
+                self.problems.fatal(
+                    at.place,
+                    format!("`{what}` must be a mapping, not {}", at.kind()),
+                );
                 &[]
             }
         }
@@ -33,7 +36,10 @@ impl Reader<'_, '_> {
         match &at.node {
             Node::Seq(items) => items,
             _ => {
-                self.problems.fatal(at.place, format!("`{what}` must be a list, not {}", at.kind()));
+                self.problems.fatal(
+                    at.place,
+                    format!("`{what}` must be a list, not {}", at.kind()),
+                );
                 &[]
             }
         }
@@ -44,11 +50,17 @@ impl Reader<'_, '_> {
             Node::Str(text) => Some(text),
             Node::Bool(_) | Node::Int(_) | Node::Float(_) => {
                 let kind = at.kind();
-                self.problems.fatal(at.place, format!("`{what}` must be a string, not {kind}; put it in quotes"));
+                self.problems.fatal(
+                    at.place,
+                    format!("`{what}` must be a string, not {kind}; put it in quotes"),
+                );
                 None
             }
             _ => {
-                self.problems.fatal(at.place, format!("`{what}` must be a string, not {}", at.kind()));
+                self.problems.fatal(
+                    at.place,
+                    format!("`{what}` must be a string, not {}", at.kind()),
+                );
                 None
             }
         }
@@ -61,31 +73,58 @@ impl Reader<'_, '_> {
             _ => std::slice::from_ref(at),
         };
         if items.is_empty() || items.len() > MAX_LIST {
-            let message = format!("`{what}` must have 1 to {MAX_LIST} entries, not {}", items.len());
+            let message = format!(
+                "`{what}` must have 1 to {MAX_LIST} entries, not {}",
+                items.len()
+            );
             self.problems.fatal(at.place, message);
             return Vec::new();
         }
-        items.iter().filter_map(|item| self.text(item, what).map(|text| (text, item.place))).collect()
+        items
+            .iter()
+            .filter_map(|item| self.text(item, what).map(|text| (text, item.place)))
+            .collect()
     }
 
-    pub(crate) fn integer(&mut self, at: &At, what: &str, range: std::ops::RangeInclusive<i64>) -> Option<u64> {
+    pub(crate) fn integer(
+        &mut self,
+        at: &At,
+        what: &str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<u64> {
         let number = match at.node {
             Node::Int(number) if range.contains(&number) => u64::try_from(number).ok(),
             _ => None,
         };
         if number.is_none() {
-            let message = format!("`{what}` must be a whole number from {} to {}", range.start(), range.end());
+            let message = format!(
+                "`{what}` must be a whole number from {} to {}",
+                range.start(),
+                range.end()
+            );
             self.problems.fatal(at.place, message);
         }
         number
     }
 
     /// One of a few names.
-    pub(crate) fn choice<T: Copy>(&mut self, text: &str, place: Place, what: &str, valid: &[(&str, T)]) -> Option<T> {
-        let found = valid.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        text: &str,
+        place: Place,
+        what: &str,
+        valid: &[(&str, T)],
+    ) -> Option<T> {
+        let found = valid
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .map(|(_, value)| *value);
         if found.is_none() {
             let names: Vec<&str> = valid.iter().map(|(name, _)| *name).collect();
-            self.problems.fatal(place, format!("unknown {what} `{text}`{}", suggestion(text, &names)));
+            self.problems.fatal(
+                place,
+                format!("unknown {what} `{text}`{}", suggestion(text, &names)),
+            );
         }
         found
     }
@@ -97,7 +136,11 @@ impl Reader<'_, '_> {
     }
 
     pub(crate) fn unknown_key(&mut self, key: &Key, inside: &str, valid: &[&str]) {
-        let message = format!("unknown field `{}` in {inside}{}", key.name, suggestion(&key.name, valid));
+        let message = format!(
+            "unknown field `{}` in {inside}{}",
+            key.name,
+            suggestion(&key.name, valid)
+        );
         self.problems.fatal(key.place, message);
     }
 }

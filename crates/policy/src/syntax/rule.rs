@@ -86,14 +86,38 @@ struct Parts {
     examples: Vec<Example>,
 }
 
-const RULE_FIELDS: [&str; 9] =
-    ["match", "capability", "condition", "conditions", "tier", "rate_limit", "reason", "enforce", "examples"];
-const NESTED_FIELDS: [&str; 7] = ["condition", "conditions", "tier", "rate_limit", "reason", "enforce", "examples"];
+const RULE_FIELDS: [&str; 9] = [
+    "match",
+    "capability",
+    "condition",
+    "conditions",
+    "tier",
+    "rate_limit",
+    "reason",
+    "enforce",
+    "examples",
+];
+const NESTED_FIELDS: [&str; 7] = [
+    "condition",
+    "conditions",
+    "tier",
+    "rate_limit",
+    "reason",
+    "enforce",
+    "examples",
+];
 const ENTRY_FIELDS: [&str; 5] = ["tier", "rules", "rate_limit", "reason", "enforce"];
 
 impl Parts {
     /// Takes a field. `false` if it is not one of a rule's.
-    fn take(&mut self, reader: &mut Reader<'_, '_>, context: &Context, pattern: Option<&Pattern>, key: &Key, at: &At) -> bool {
+    fn take(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        context: &Context,
+        pattern: Option<&Pattern>,
+        key: &Key,
+        at: &At,
+    ) -> bool {
         match key.name.as_str() {
             "tier" => {
                 self.tier = reader.tier(at, "tier");
@@ -104,7 +128,10 @@ impl Parts {
             "enforce" => self.ceiling = enforce(reader, at, context.layer),
             "condition" | "conditions" => {
                 if !self.conditions.is_empty() {
-                    reader.problems.fatal(key.place, "`condition` and `conditions` are the same; use one");
+                    reader.problems.fatal(
+                        key.place,
+                        "`condition` and `conditions` are the same; use one",
+                    );
                 }
                 self.conditions = conditions::read(reader, pattern, at);
             }
@@ -114,8 +141,18 @@ impl Parts {
         true
     }
 
-    fn build(self, context: &Context, place: Place, pattern: Arc<Pattern>, name: String, tier: Tier) -> Rule {
-        let rate = self.rate.map(|rate| RuleRate { key: rate_key(context, &name), ..rate });
+    fn build(
+        self,
+        context: &Context,
+        place: Place,
+        pattern: Arc<Pattern>,
+        name: String,
+        tier: Tier,
+    ) -> Rule {
+        let rate = self.rate.map(|rate| RuleRate {
+            key: rate_key(context, &name),
+            ..rate
+        });
         Rule {
             file: context.file.clone(),
             place,
@@ -143,7 +180,9 @@ fn check_rate(reader: &mut Reader<'_, '_>, rate: Option<&RuleRate>, tier: Tier) 
         reader.problems.fatal(rate.place, message);
     }
     if tier == Tier::Blocked {
-        reader.problems.warn(rate.place, "the rule blocks; its rate limit has no effect");
+        reader
+            .problems
+            .warn(rate.place, "the rule blocks; its rate limit has no effect");
     }
 }
 
@@ -153,19 +192,27 @@ pub(crate) fn ordered(reader: &mut Reader<'_, '_>, context: &Context, at: &At) -
         return None;
     }
     let pairs = reader.pairs(at, "a rule");
-    let written: Vec<&At> = pairs.iter().filter_map(|(key, at)| match key.name.as_str() {
-        "capability" | "match" => Some(at),
-        _ => None,
-    }).collect();
+    let written: Vec<&At> = pairs
+        .iter()
+        .filter_map(|(key, at)| match key.name.as_str() {
+            "capability" | "match" => Some(at),
+            _ => None,
+        })
+        .collect();
     let pattern = match written.as_slice() {
         [one] => match_pattern(reader, one),
         [] if pairs.is_empty() => None,
         [] => {
-            reader.problems.fatal(at.place, "a rule needs `match: {capability: …}` or `capability: …`");
+            reader.problems.fatal(
+                at.place,
+                "a rule needs `match: {capability: …}` or `capability: …`",
+            );
             None
         }
         _ => {
-            reader.problems.fatal(at.place, "`match` and `capability` say the same; use one");
+            reader
+                .problems
+                .fatal(at.place, "`match` and `capability` say the same; use one");
             None
         }
     };
@@ -178,7 +225,14 @@ pub(crate) fn ordered(reader: &mut Reader<'_, '_>, context: &Context, at: &At) -
             reader.unknown_key(key, "a rule", &RULE_FIELDS);
         }
     }
-    finish(reader, context, at.place, parts, pattern.map(Arc::new), String::new())
+    finish(
+        reader,
+        context,
+        at.place,
+        parts,
+        pattern.map(Arc::new),
+        String::new(),
+    )
 }
 
 fn finish(
@@ -215,7 +269,9 @@ fn match_pattern(reader: &mut Reader<'_, '_>, at: &At) -> Option<Pattern> {
         }
     }
     if found.is_none() && pairs.is_empty() {
-        reader.problems.fatal(at.place, "`match` needs `capability`");
+        reader
+            .problems
+            .fatal(at.place, "`match` needs `capability`");
     }
     found
 }
@@ -234,7 +290,12 @@ fn pattern(reader: &mut Reader<'_, '_>, text: &str, place: Place) -> Option<Patt
 }
 
 /// An entry of the `capabilities` map.
-pub(crate) fn entry(reader: &mut Reader<'_, '_>, context: &Context, key: &Key, at: &At) -> Option<Entry> {
+pub(crate) fn entry(
+    reader: &mut Reader<'_, '_>,
+    context: &Context,
+    key: &Key,
+    at: &At,
+) -> Option<Entry> {
     let pattern = Arc::new(pattern(reader, &key.name, key.place)?);
     let pairs = reader.pairs(at, &key.name);
     let name = format!("capabilities.{}", key.name);
@@ -243,23 +304,36 @@ pub(crate) fn entry(reader: &mut Reader<'_, '_>, context: &Context, key: &Key, a
     for (field, value) in pairs {
         match field.name.as_str() {
             "rules" => nested = Some(value),
-            name if !ENTRY_FIELDS.contains(&name) => reader.unknown_key(field, "a capability's entry", &ENTRY_FIELDS),
+            name if !ENTRY_FIELDS.contains(&name) => {
+                reader.unknown_key(field, "a capability's entry", &ENTRY_FIELDS)
+            }
             _ => drop(own.take(reader, context, Some(&pattern), field, value)),
         }
     }
     let mut rules = Vec::new();
-    let items = nested.map(|at| reader.items(at, "rules")).unwrap_or_default();
+    let items = nested
+        .map(|at| reader.items(at, "rules"))
+        .unwrap_or_default();
     for (position, item) in items.iter().enumerate() {
         let name = format!("{name}.rules[{position}]");
         rules.extend(nested_rule(reader, context, &pattern, item, name, &own));
     }
     if !own.tier_given && nested.is_none() {
-        reader.problems.fatal(key.place, format!("`{}` needs a `tier` or `rules`", key.name));
+        reader.problems.fatal(
+            key.place,
+            format!("`{}` needs a `tier` or `rules`", key.name),
+        );
     }
     if let Some(rate) = &own.rate {
         // One counter for the whole entry, whichever of its rules answers.
-        let shared = RuleRate { key: rate_key(context, &name), ..rate.clone() };
-        for rule in rules.iter_mut().filter(|rule| rule.rate.is_none() && rule.tier < Tier::Blocked) {
+        let shared = RuleRate {
+            key: rate_key(context, &name),
+            ..rate.clone()
+        };
+        for rule in rules
+            .iter_mut()
+            .filter(|rule| rule.rate.is_none() && rule.tier < Tier::Blocked)
+        {
             rule.rate = Some(shared.clone());
         }
     }
@@ -283,18 +357,31 @@ fn nested_rule(
     if !reader.count_rule(at.place) {
         return None;
     }
-    let mut parts = Parts { ceiling: entry.ceiling, ..Parts::default() };
+    let mut parts = Parts {
+        ceiling: entry.ceiling,
+        ..Parts::default()
+    };
     for (key, value) in reader.pairs(at, "a rule") {
         if !parts.take(reader, context, Some(pattern), key, value) {
             reader.unknown_key(key, "a rule of a capability's entry", &NESTED_FIELDS);
         }
     }
-    finish(reader, context, at.place, parts, Some(pattern.clone()), name)
+    finish(
+        reader,
+        context,
+        at.place,
+        parts,
+        Some(pattern.clone()),
+        name,
+    )
 }
 
 /// The `defaults` of a file: a baseline in every layer.
 pub(crate) fn defaults(reader: &mut Reader<'_, '_>, context: &Context, at: &At) -> Option<Rule> {
-    let mut parts = Parts { ceiling: Some(false), ..Parts::default() };
+    let mut parts = Parts {
+        ceiling: Some(false),
+        ..Parts::default()
+    };
     for (key, value) in reader.pairs(at, "defaults") {
         match key.name.as_str() {
             "tier" => {
@@ -306,19 +393,36 @@ pub(crate) fn defaults(reader: &mut Reader<'_, '_>, context: &Context, at: &At) 
         }
     }
     let everything = pattern(reader, "*", at.place)?;
-    finish(reader, context, at.place, parts, Some(Arc::new(everything)), "defaults".to_owned())
+    finish(
+        reader,
+        context,
+        at.place,
+        parts,
+        Some(Arc::new(everything)),
+        "defaults".to_owned(),
+    )
 }
 
 fn reason(reader: &mut Reader<'_, '_>, at: &At) -> Option<Box<str>> {
     let text = reader.text(at, "reason")?;
     if text.chars().count() > MAX_REASON {
-        reader.problems.fatal(at.place, format!("`reason` may have {MAX_REASON} characters"));
+        reader.problems.fatal(
+            at.place,
+            format!("`reason` may have {MAX_REASON} characters"),
+        );
     }
     Some(text.into())
 }
 
 const RATE_FIELDS: [&str; 8] = [
-    "max", "window", "max_per_second", "max_per_minute", "max_per_hour", "max_per_day", "on_exceed", "escalate_to",
+    "max",
+    "window",
+    "max_per_second",
+    "max_per_minute",
+    "max_per_hour",
+    "max_per_day",
+    "on_exceed",
+    "escalate_to",
 ];
 
 fn rate_limit(reader: &mut Reader<'_, '_>, at: &At) -> Option<RuleRate> {
@@ -335,7 +439,12 @@ fn rate_limit(reader: &mut Reader<'_, '_>, at: &At) -> Option<RuleRate> {
             }
             "window" => {
                 window = reader.integer(value, "window", 1..=MAX_WINDOW);
-                window_given = true;
+                if std::mem::replace(&mut window_given, true) {
+                    reader.problems.fatal(
+                        key.place,
+                        "the limit names its window already; remove `window`",
+                    );
+                }
                 continue;
             }
             "on_exceed" | "escalate_to" => {
@@ -355,20 +464,36 @@ fn rate_limit(reader: &mut Reader<'_, '_>, at: &At) -> Option<RuleRate> {
         max = reader.integer(value, &key.name, 1..=MAX_LIMIT);
         spellings += 1;
         if std::mem::replace(&mut window_given, true) {
-            reader.problems.fatal(key.place, format!("`{}` names its window already; remove `window`", key.name));
+            reader.problems.fatal(
+                key.place,
+                format!("`{}` names its window already; remove `window`", key.name),
+            );
         }
         window = Some(seconds);
     }
     if spellings > 1 || escalations > 1 {
-        reader.problems.fatal(at.place, "`rate_limit` says the same thing twice; use one spelling");
+        reader.problems.fatal(
+            at.place,
+            "`rate_limit` says the same thing twice; use one spelling",
+        );
     }
-    let (Some(max), Some(window_seconds)) = (max.and_then(|max| u32::try_from(max).ok()), window) else {
+    let (Some(max), Some(window_seconds)) = (max.and_then(|max| u32::try_from(max).ok()), window)
+    else {
         if spellings == 0 || !window_given {
-            reader.problems.fatal(at.place, "`rate_limit` needs `max` and `window` (seconds), or `max_per_hour`");
+            reader.problems.fatal(
+                at.place,
+                "`rate_limit` needs `max` and `window` (seconds), or `max_per_hour`",
+            );
         }
         return None;
     };
-    Some(RuleRate { key: "".into(), max, window_seconds, on_exceed, place: at.place })
+    Some(RuleRate {
+        key: "".into(),
+        max,
+        window_seconds,
+        on_exceed,
+        place: at.place,
+    })
 }
 
 fn examples(reader: &mut Reader<'_, '_>, at: &At) -> Vec<Example> {
@@ -383,10 +508,16 @@ fn examples(reader: &mut Reader<'_, '_>, at: &At) -> Vec<Example> {
             }
         };
         let items = reader.items(list, &key.name);
-        found.extend(items.iter().map(|item| Example { place: item.place, holds, case: item.to_json() }));
+        found.extend(items.iter().map(|item| Example {
+            place: item.place,
+            holds,
+            case: item.to_json(),
+        }));
     }
     if found.len() > MAX_EXAMPLES {
-        reader.problems.fatal(at.place, format!("a rule may have {MAX_EXAMPLES} examples"));
+        reader
+            .problems
+            .fatal(at.place, format!("a rule may have {MAX_EXAMPLES} examples"));
     }
     found
 }

@@ -1,0 +1,86 @@
+//! Capabilities that run in the gateway: pure ones, and those on data that the gateway owns.
+
+mod agent;
+mod alerts;
+mod state;
+mod system;
+
+use crate::{Cx, Permit};
+use kruxos_catalog::Definition;
+use kruxos_types::{CallError, Object};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Runs a capability whose definition says `in_process`.
+///
+/// # Errors
+/// What the capability's definition declares, or a common error.
+pub async fn run(definition: &Definition, permit: Permit, cx: &Cx) -> Result<Value, CallError> {
+    let inputs = permit.spend();
+    match definition.name {
+        "system.time" => system::time::run(typed(inputs)?, cx),
+        "system.info" => system::info::run(cx).await,
+        "system.health" => system::health::run(cx).await,
+        "system.metrics" => system::metrics::run(typed(inputs)?, cx).await,
+
+        "agent.whoami" => agent::whoami::run(cx),
+        "agent.session" => agent::session::run(cx).await,
+        "agent.policy" => agent::policy::run(cx),
+        "agent.capabilities" => agent::capabilities::run(typed(inputs)?, cx),
+
+        "alerts.send" => alerts::send::run(typed(inputs)?, cx).await,
+        "alerts.list" => alerts::list::run(typed(inputs)?, cx).await,
+        "alerts.acknowledge" => alerts::acknowledge::run(typed(inputs)?, cx).await,
+
+        "state.session.set" => state::session::set::run(typed(inputs)?, cx),
+        "state.session.get" => state::session::get::run(typed(inputs)?, cx),
+        "state.session.delete" => state::session::delete::run(typed(inputs)?, cx),
+        "state.session.list" => state::session::list::run(typed(inputs)?, cx),
+        "state.session.clear" => state::session::clear::run(cx),
+
+        "state.persistent.set" => state::persistent::set::run(typed(inputs)?, cx).await,
+        "state.persistent.get" => state::persistent::get::run(typed(inputs)?, cx).await,
+        "state.persistent.delete" => state::persistent::delete::run(typed(inputs)?, cx).await,
+        "state.persistent.list" => state::persistent::list::run(typed(inputs)?, cx).await,
+        "state.persistent.query" => state::persistent::query::run(typed(inputs)?, cx).await,
+        "state.persistent.history" => state::persistent::history::run(typed(inputs)?, cx).await,
+
+        other => Err(CallError::internal_failure(format!(
+            "no handler for {other}"
+        ))),
+    }
+}
+
+/// The handler's own type for arguments that admission has already checked.
+fn typed<T: DeserializeOwned>(inputs: Object) -> Result<T, CallError> {
+    serde_json::from_value(Value::Object(inputs)).map_err(|error| {
+        CallError::invalid_input("arguments", &error.to_string(), "what the definition says")
+    })
+}
+
+/// A handler's own result type as JSON.
+fn answer(result: impl Serialize) -> Result<Value, CallError> {
+    serde_json::to_value(result).map_err(CallError::internal_failure)
+}
+
+/// How many bytes a value has as JSON, without writing it anywhere.
+fn json_bytes(value: &impl Serialize) -> Result<u64, CallError> {
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).map_err(CallError::internal_failure)?;
+    Ok(count.0)
+}
+
+/// Counts what is written to it.
+struct Count(u64);
+
+impl std::io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! delete, restore, what is kept of replaced content, cleaning.
+
+use super::bed::{Bed, KEEP, data};
+use serde_json::{Value, json};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::Duration;
+
+fn delete(bed: &Bed, path: &str) -> String {
+    bed.ok("delete", json!({"path": path}))["trash_path"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn what_was_deleted_comes_back_as_it_was() {
+    let bed = Bed::new();
+    bed.put("a/b.txt", "content");
+    std::fs::set_permissions(bed.path("a/b.txt"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    data::set_modified(&bed.path("a/b.txt"), 1_000_000_000);
+    let answer = bed.ok("delete", json!({"path": "a/b.txt"}));
+    assert_eq!(answer["deleted_path"], "/workspace/a/b.txt");
+    assert_eq!(answer["recoverable_until"], "2030-01-03T03:04:05Z");
+    assert!(!bed.path("a/b.txt").exists());
+
+    let sidecar = bed.sidecar("deleted");
+    assert_eq!(sidecar["path"], "a/b.txt");
+    assert_eq!(sidecar["sha256"], data::sha256(b"content"));
+    assert_eq!(
+        sidecar["principal"],
+        json!({"type": "agent", "name": "tester"})
+    );
+
+    std::fs::remove_dir(bed.path("a")).unwrap();
+    let trash_path = answer["trash_path"].as_str().unwrap();
+    let answer = bed.ok("restore", json!({"trash_path": trash_path}));
+    assert_eq!(
+        (answer["restored_path"].as_str(), answer["size"].as_u64()),
+        (Some("/workspace/a/b.txt"), Some(7))
+    );
+    assert_eq!(bed.get("a/b.txt"), "content");
+    let facts = std::fs::metadata(bed.path("a/b.txt")).unwrap();
+    assert_eq!(
+        (facts.mode() & 0o7777, facts.mtime()),
+        (0o640, 1_000_000_000)
+    );
+    assert!(bed.trash_entries().is_empty());
+    bed.fail("restore", json!({"trash_path": trash_path}), "FileNotFound");
+}
+
+#[test]
+fn an_empty_directory_comes_back_with_mode_and_time() {
+    let bed = Bed::new();
+    bed.make_dir("dir");
+    std::fs::set_permissions(bed.path("dir"), std::fs::Permissions::from_mode(0o750)).unwrap();
+    data::set_modified(&bed.path("dir"), 1_000_000_000);
+    let trash_path = delete(&bed, "dir/");
+    assert!(bed.entries(".").is_empty());
+    bed.ok("restore", json!({"trash_path": trash_path}));
+    let facts = std::fs::metadata(bed.path("dir")).unwrap();
+    assert_eq!(
+        (facts.mode() & 0o7777, facts.mtime()),
+        (0o750, 1_000_000_000)
+    );
+}
+
+#[test]
+fn delete_takes_the_link_and_not_its_target() {
+    let bed = Bed::new();
+    bed.put_outside("target", "theirs");
+    symlink(bed.outside("target"), bed.path("link")).unwrap();
+    let trash_path = delete(&bed, "link");
+    assert_eq!(bed.get_outside("target"), "theirs");
+    bed.ok("restore", json!({"trash_path": trash_path}));
+    assert_eq!(
+        std::fs::read_link(bed.path("link")).unwrap(),
+        bed.outside("target")
+    );
+}
+
+#[test]
+fn delete_refuses_what_it_should() {
+    let bed = Bed::new();
+    bed.put("dir/x", "1");
+    bed.fail("delete", json!({"path": "none"}), "FileNotFound");
+    bed.fail("delete", json!({"path": "dir"}), "DirectoryNotEmpty");
+    for root in [".", "/workspace", "dir/.."] {
+        bed.fail("delete", json!({"path": root}), "InvalidInput");
+    }
+    bed.fail("delete", json!({"path": "/etc/passwd"}), "PathOutOfScope");
+    assert_eq!(bed.get("dir/x"), "1");
+    assert!(bed.trash_entries().is_empty());
+}
+
+#[test]
+fn restore_refuses_what_it_should() {
+    let bed = Bed::new();
+    bed.put("a", "old");
+    let trash_path = delete(&bed, "a");
+    bed.put("a", "new");
+    let error = bed.fail(
+        "restore",
+        json!({"trash_path": trash_path}),
+        "DestinationExists",
+    );
+    assert_eq!(error["context"]["path"], "/workspace/a");
+    for wrong in ["/trash/none", "none", "x".repeat(3_000).as_str(), "a\0b"] {
+        bed.fail("restore", json!({"trash_path": wrong}), "FileNotFound");
+    }
+    for wrong in ["/trash/../ws/a", "/etc/passwd", ".."] {
+        bed.fail("restore", json!({"trash_path": wrong}), "PathOutOfScope");
+    }
+    let id = trash_path.strip_prefix("/trash/").unwrap();
+    bed.ok("restore", json!({"trash_path": id, "overwrite": true}));
+    assert_eq!(bed.get("a"), "old");
+    assert_eq!(
+        bed.sidecar("overwritten")["size"],
+        3,
+        "what was there is kept in turn"
+    );
+}
+
+#[test]
+fn after_its_time_the_trash_is_empty() {
+    let bed = Bed::new();
+    bed.put("early", "1");
+    bed.put("late", "2");
+    let early = delete(&bed, "early");
+    bed.clock.advance(KEEP - Duration::from_secs(1));
+    let late = delete(&bed, "late");
+    assert_eq!(bed.files.clean_trash().unwrap(), 0);
+    bed.clock.advance(Duration::from_secs(1));
+    bed.fail("restore", json!({"trash_path": early}), "FileNotFound");
+    assert_eq!(bed.files.clean_trash().unwrap(), 1);
+    bed.ok("restore", json!({"trash_path": late}));
+    assert!(bed.trash_entries().is_empty());
+}
+
+#[test]
+fn broken_entries_go_when_their_time_would_be_over() {
+    let bed = Bed::new();
+    bed.put("a", "1");
+    let trash_path = delete(&bed, "a");
+    let id = trash_path.strip_prefix("/trash/").unwrap();
+    std::fs::write(bed.trash().join(format!("{id}.json")), "{torn").unwrap();
+    bed.fail("restore", json!({"trash_path": trash_path}), "FileNotFound");
+    assert_eq!(bed.files.clean_trash().unwrap(), 0);
+    bed.clock.advance(KEEP);
+    assert!(bed.files.clean_trash().unwrap() > 0);
+    assert!(bed.trash_entries().is_empty());
+}
+
+/// Every way to replace content keeps the earlier one, whole.
+#[test]
+fn replaced_content_is_kept() {
+    let replace: [(&str, Value); 4] = [
+        ("write", json!({"path": "t", "content": "new"})),
+        (
+            "edit",
+            json!({"path": "t", "pattern": "old", "replace": "new"}),
+        ),
+        (
+            "copy",
+            json!({"source": "s", "destination": "t", "overwrite": true}),
+        ),
+        (
+            "move",
+            json!({"source": "s", "destination": "t", "overwrite": true}),
+        ),
+    ];
+    for (name, inputs) in replace {
+        let bed = Bed::new();
+        bed.put("t", "old");
+        bed.put("s", "new");
+        bed.ok(name, inputs);
+        assert_eq!(bed.get("t"), "new", "{name}");
+        let sidecar = bed.sidecar("overwritten");
+        assert_eq!(sidecar["capability"], format!("filesystem.{name}"));
+        let id = sidecar["id"].as_str().unwrap();
+        assert_eq!(
+            std::fs::read_to_string(bed.trash().join(id)).unwrap(),
+            "old",
+            "{name}"
+        );
+        if name != "move" {
+            assert_eq!(sidecar["after_sha256"], data::sha256(b"new"), "{name}");
+        }
+        bed.ok("restore", json!({"trash_path": id, "overwrite": true}));
+        assert_eq!(bed.get("t"), "old", "{name}");
+    }
+}
+
+#[test]
+fn an_append_notes_how_long_the_file_was() {
+    let bed = Bed::new();
+    bed.put("log", "12345");
+    bed.ok("append", json!({"path": "log", "content": "678"}));
+    assert_eq!(bed.sidecar("appended")["size"], 5);
+}
+
+#[test]
+fn the_session_is_noted_where_it_is_known() {
+    let bed = Bed::new();
+    bed.put("t", "old");
+    let bed = bed.in_session("ses_x");
+    bed.ok("write", json!({"path": "t", "content": "new"}));
+    assert_eq!(bed.sidecar("overwritten")["session"], "ses_x");
+}
+
+#[test]
+fn a_write_that_fails_keeps_nothing() {
+    let bed = Bed::new();
+    bed.make_dir("dir");
+    bed.fail(
+        "write",
+        json!({"path": "dir", "content": "x"}),
+        "InvalidInput",
+    );
+    assert!(bed.trash_entries().is_empty());
+}
+
+/// On most machines `/dev/shm` is another file system than the temporary directory; where it is not,
+/// the same must hold.
+#[test]
+fn a_trash_on_another_file_system_keeps_and_gives_back() {
+    let shm = std::path::Path::new("/dev/shm");
+    let other = if shm.is_dir() {
+        tempfile::tempdir_in(shm)
+    } else {
+        tempfile::tempdir()
+    };
+    let other = other.unwrap();
+    let bed = Bed::with_trash(Some(other.path()));
+    bed.put("t", "old");
+    std::fs::set_permissions(bed.path("t"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    data::set_modified(&bed.path("t"), 1_000_000_000);
+    symlink("t", bed.path("link")).unwrap();
+    let file = delete(&bed, "t");
+    let link = delete(&bed, "link");
+    assert!(bed.entries(".").is_empty());
+    bed.ok("restore", json!({"trash_path": file}));
+    bed.ok("restore", json!({"trash_path": link}));
+    let facts = std::fs::symlink_metadata(bed.path("t")).unwrap();
+    assert_eq!(
+        (facts.mode() & 0o7777, facts.mtime()),
+        (0o640, 1_000_000_000)
+    );
+    assert_eq!(
+        std::fs::read_link(bed.path("link")).unwrap(),
+        std::path::Path::new("t")
+    );
+    assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 0);
+
+    bed.ok("write", json!({"path": "t", "content": "new"}));
+    let kept: Vec<_> = std::fs::read_dir(other.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_none())
+        .collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(std::fs::read_to_string(&kept[0]).unwrap(), "old");
+}

@@ -1,0 +1,5 @@
+//! The `kruxos` command line.
+
+fn main() -> std::process::ExitCode {
+    kruxos_cli::main()
+}

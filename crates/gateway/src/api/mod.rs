@@ -1,0 +1,57 @@
+//! The control socket's HTTP API: resource routes over the gateway's own methods. The dashboard and
+//! the User API will serve the same routes behind their own doors.
+//!
+//! A door proves who acts and says so with an [`Operator`] extension; without one every route
+//! answers 401. Handlers check input, ask the gateway and shape the answer, nothing else.
+
+mod agents;
+mod alerts;
+mod approvals;
+mod audit;
+mod call;
+mod config;
+mod config_file;
+mod control;
+mod error;
+mod events;
+mod extract;
+mod policies;
+mod state;
+mod system;
+mod tokens;
+mod verify;
+
+pub use control::serve_control;
+
+use crate::gateway::Gateway;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use kruxos_types::Principal;
+
+/// Who acts through the API, proved by the door: the control socket's peer, later a session or a
+/// User token.
+#[derive(Debug, Clone)]
+pub struct Operator(pub Principal);
+
+/// Largest request body: a state value of 10 MiB with room for its JSON escapes.
+pub const MAX_BODY_BYTES: usize = 12 * 1024 * 1024;
+
+/// Every route. The caller adds the [`Operator`] that its door has proved.
+pub fn router(gateway: Gateway) -> Router {
+    Router::new()
+        .merge(system::routes())
+        .merge(agents::routes())
+        .merge(approvals::routes())
+        .merge(audit::routes())
+        .merge(state::routes())
+        .merge(tokens::routes())
+        .merge(alerts::routes())
+        .merge(policies::routes())
+        .merge(config::routes())
+        .merge(events::routes())
+        .merge(call::routes())
+        .fallback(error::no_route)
+        .method_not_allowed_fallback(error::no_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(gateway)
+}

@@ -1,0 +1,329 @@
+//! `/policies` and `/check-policy`: the files, who may change them and how, and why a call gets
+//! the tier it gets.
+
+use super::agents::known;
+use super::error::{Answer, ApiError};
+use super::extract::{Body, By, agent_name};
+use crate::agents::GROUPS;
+use crate::gateway::Gateway;
+use crate::layout::write_private;
+use crate::policy_files::Reload;
+use axum::extract::{Path, State};
+use axum::http::header::{ETAG, IF_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use data_encoding::HEXLOWER;
+use kruxos_policy::{PolicyLayer, Query, Source, validate, validate_as};
+use kruxos_store::AgentPatch;
+use kruxos_types::{CallError, ErrorType, Interface, Object, Principal};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// Text of a policy file through the API.
+const MAX_POLICY_BYTES: usize = 1024 * 1024;
+
+pub(super) fn routes() -> Router<Gateway> {
+    Router::new()
+        .route("/policies", get(list))
+        .route("/policies/validate", post(check_text))
+        .route("/policies/template", put(choose_template))
+        .route("/policies/templates/{name}", get(template))
+        .route("/policies/files/{layer}", get(read_layer).put(write_layer))
+        .route("/policies/files/agents/{name}", get(read_agent).put(write_agent))
+        .route("/check-policy", post(check_policy))
+}
+
+/// A file of the policy directory.
+struct PolicyFile {
+    /// Relative to the policy directory.
+    name: String,
+    layer: PolicyLayer,
+}
+
+fn layer_file(layer: &str) -> Result<PolicyFile, ApiError> {
+    let (name, layer) = match layer {
+        "system" => ("system.yaml", PolicyLayer::System),
+        "org" => ("org.yaml", PolicyLayer::Organisation),
+        "user" => ("user.yaml", PolicyLayer::User),
+        other => return Err(ApiError::not_found("layer", other, "system, org, user or agents/NAME")),
+    };
+    Ok(PolicyFile { name: name.to_owned(), layer })
+}
+
+fn agent_file(name: &str) -> Result<PolicyFile, ApiError> {
+    let name = format!("agents/{}.yaml", agent_name(name)?);
+    Ok(PolicyFile { name, layer: PolicyLayer::Agent })
+}
+
+impl PolicyFile {
+    fn text(&self, gateway: &Gateway) -> Result<Option<String>, ApiError> {
+        match std::fs::read_to_string(gateway.policy.directory().join(&self.name)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(CallError::internal_failure(error).into()),
+        }
+    }
+}
+
+fn etag(text: &str) -> String {
+    format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(text.as_bytes())))
+}
+
+async fn list(By(_): By, State(gateway): State<Gateway>) -> Answer {
+    let mut files = vec![layer_file("system")?, layer_file("org")?, layer_file("user")?];
+    let agents = gateway.agents.all();
+    for agent in &agents {
+        files.push(agent_file(agent.name.as_str())?);
+    }
+    let mut shown = Vec::new();
+    for file in files {
+        if let Some(text) = file.text(&gateway)? {
+            shown.push(json!({
+                "file": file.name,
+                "layer": file.layer,
+                "bytes": text.len(),
+                "etag": etag(&text),
+            }));
+        }
+    }
+    let (problems, warnings) = gateway.policy.diagnostics();
+    Ok(Json(json!({
+        "directory": gateway.policy.directory(),
+        "generation": gateway.policy.mark().0,
+        "files": shown,
+        "templates": GROUPS,
+        "agents": gateway.policy.groups(),
+        "problems": problems,
+        "warnings": warnings,
+    })))
+}
+
+async fn template(By(_): By, Path(name): Path<String>) -> Answer {
+    let text = kruxos_policy::template_text(&name)
+        .ok_or_else(|| ApiError::not_found("template", &name, &GROUPS.join(", ")))?;
+    Ok(Json(json!({"name": name, "text": text})))
+}
+
+async fn read_layer(
+    By(_): By,
+    State(gateway): State<Gateway>,
+    Path(layer): Path<String>,
+) -> Answer<Response> {
+    read(&gateway, &layer_file(&layer)?)
+}
+
+async fn read_agent(
+    By(_): By,
+    State(gateway): State<Gateway>,
+    Path(name): Path<String>,
+) -> Answer<Response> {
+    read(&gateway, &agent_file(&name)?)
+}
+
+fn read(gateway: &Gateway, file: &PolicyFile) -> Answer<Response> {
+    let text = file.text(gateway)?;
+    let text = text.ok_or_else(|| ApiError::not_found("file", &file.name, "a written file"))?;
+    let body = json!({"file": file.name, "layer": file.layer, "text": text});
+    Ok(([(ETAG, etag(&text))], Json(body)).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewText {
+    text: String,
+}
+
+async fn write_layer(
+    By(by): By,
+    State(gateway): State<Gateway>,
+    Path(layer): Path<String>,
+    headers: HeaderMap,
+    Body(NewText { text }): Body<NewText>,
+) -> Answer<Response> {
+    write(&gateway, &by, &layer_file(&layer)?, &headers, text).await
+}
+
+async fn write_agent(
+    By(by): By,
+    State(gateway): State<Gateway>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Body(NewText { text }): Body<NewText>,
+) -> Answer<Response> {
+    known(&gateway, &name)?;
+    write(&gateway, &by, &agent_file(&name)?, &headers, text).await
+}
+
+/// Writes a file that compiles, unless somebody changed it since the writer read it.
+async fn write(
+    gateway: &Gateway,
+    by: &Principal,
+    file: &PolicyFile,
+    headers: &HeaderMap,
+    text: String,
+) -> Answer<Response> {
+    let source = bounded_source(&file.name, text)?;
+    let found = validate_as(&source, file.layer, gateway.catalog);
+    if found.iter().any(|diagnostic| diagnostic.fatal) {
+        let first = found.iter().find(|diagnostic| diagnostic.fatal);
+        let reason = first.map(ToString::to_string).unwrap_or_default();
+        let refusal = ApiError::invalid("text", &reason, "a policy file that compiles");
+        return Err(refusal.with("diagnostics", json!(found)));
+    }
+    let earlier = file.text(gateway)?;
+    check_etag(earlier.as_deref(), headers)?;
+    let path = gateway.policy.directory().join(&file.name);
+    write_private(&path, source.text.as_bytes()).map_err(CallError::internal_failure)?;
+    let outcome = gateway.reload_policy().await;
+    let facts = json!({"file": file.name, "etag": etag(&source.text)});
+    gateway.audit_admin(by, "policy file written", facts).await?;
+    let problems = match outcome {
+        Reload::Kept { problems, .. } => problems,
+        Reload::Unchanged | Reload::Applied { .. } => Vec::new(),
+    };
+    let body = json!({
+        "file": file.name,
+        "generation": gateway.policy.mark().0,
+        "diagnostics": found,
+        "problems": problems,
+    });
+    let status = if earlier.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, [(ETAG, etag(&source.text))], Json(body)).into_response())
+}
+
+/// A file that exists is replaced only by who has seen its present text.
+fn check_etag(earlier: Option<&str>, headers: &HeaderMap) -> Result<(), ApiError> {
+    let sent = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
+    match (earlier.map(etag), sent) {
+        (None, None) => Ok(()),
+        (Some(now), Some(seen)) if now == seen => Ok(()),
+        (Some(_), None) => {
+            let reason = "the file exists; send the ETag that you read";
+            let error = CallError::invalid_input("If-Match", reason, "the ETag of the file");
+            Err(ApiError::new(StatusCode::PRECONDITION_REQUIRED, error))
+        }
+        (now, _) => {
+            let error = CallError::new(ErrorType::ConflictError)
+                .with("resource", "policy file")
+                .with("expected_version", sent.unwrap_or_default())
+                .with("actual_version", now.unwrap_or_default());
+            Err(ApiError::new(StatusCode::PRECONDITION_FAILED, error))
+        }
+    }
+}
+
+fn bounded_source(file: &str, text: String) -> Result<Source, ApiError> {
+    if text.len() > MAX_POLICY_BYTES {
+        let expected = format!("at most {MAX_POLICY_BYTES} bytes");
+        return Err(ApiError::invalid("text", "is too long", &expected));
+    }
+    Ok(Source { file: file.to_owned(), text })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextToCheck {
+    /// Shown in messages; tells the layer.
+    file: String,
+    text: String,
+}
+
+async fn check_text(
+    By(_): By,
+    State(gateway): State<Gateway>,
+    Body(TextToCheck { file, text }): Body<TextToCheck>,
+) -> Answer {
+    super::extract::bounded("file", &file)?;
+    let found = validate(&bounded_source(&file, text)?, gateway.catalog);
+    let ok = !found.iter().any(|diagnostic| diagnostic.fatal);
+    Ok(Json(json!({"ok": ok, "diagnostics": found})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Choice {
+    template: String,
+    /// One agent; every agent when absent.
+    agent: Option<String>,
+}
+
+/// Sets the template that an agent, or every agent, starts from.
+async fn choose_template(
+    By(by): By,
+    State(gateway): State<Gateway>,
+    Body(Choice { template, agent }): Body<Choice>,
+) -> Answer {
+    if !GROUPS.contains(&template.as_str()) {
+        return Err(ApiError::not_found("template", &template, &GROUPS.join(", ")));
+    }
+    let agents = match agent {
+        Some(name) => vec![known(&gateway, &name)?],
+        None => gateway.agents.all(),
+    };
+    let mut changed = Vec::new();
+    for agent in agents.iter().filter(|agent| agent.policy_group != template) {
+        let patch = AgentPatch { policy_group: Some(template.clone()), ..AgentPatch::default() };
+        gateway.edit_agent(&agent.name, patch, &by).await?;
+        changed.push(agent.name.clone());
+    }
+    Ok(Json(json!({
+        "template": template,
+        "changed": changed,
+        "generation": gateway.policy.mark().0,
+    })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    capability: String,
+    /// An agent; the operator as a User when absent.
+    agent: Option<String>,
+    #[serde(default)]
+    inputs: Object,
+    interface: Option<Interface>,
+}
+
+/// The decision that a call would get now, with its reasons; counts nothing. Inputs may be left
+/// out: then conditions on them do not hold.
+async fn check_policy(
+    By(by): By,
+    State(gateway): State<Gateway>,
+    Body(question): Body<Question>,
+) -> Answer {
+    let definition = gateway
+        .catalog
+        .resolve(&question.capability)
+        .map_err(|error| ApiError::new(StatusCode::NOT_FOUND, error))?;
+    let (principal, workspace) = match &question.agent {
+        Some(name) => {
+            let agent = known(&gateway, name)?;
+            (Principal::agent(agent.name.as_str()), agent.workspace)
+        }
+        None => (by, gateway.layout.workspace_root.join("user").display().to_string()),
+    };
+    let inputs = match definition.admit(Value::Object(question.inputs.clone())) {
+        Ok(admitted) => admitted,
+        Err(error) if names_a_given_field(&error, &question.inputs) => return Err(error.into()),
+        Err(_) => question.inputs,
+    };
+    let query = Query {
+        principal: &principal,
+        definition,
+        inputs: &inputs,
+        interface: question.interface.unwrap_or(Interface::Mcp),
+        now: gateway.clock.now(),
+        workspace: &workspace,
+    };
+    Ok(Json(json!(gateway.policy.current().explain(&query, &gateway.rates))))
+}
+
+/// Whether admission refused something that was sent, rather than something that was left out.
+fn names_a_given_field(error: &CallError, given: &Object) -> bool {
+    let field = error.context().get("field").and_then(Value::as_str).unwrap_or_default();
+    let name = field.split(['.', '[', '/']).find(|part| !part.is_empty()).unwrap_or_default();
+    given.contains_key(name)
+}

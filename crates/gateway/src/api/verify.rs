@@ -1,0 +1,84 @@
+//! `/verify`: the pass or fail list behind `kruxos verify`.
+
+use super::error::Answer;
+use super::extract::By;
+use crate::gateway::Gateway;
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Everything that can be checked from inside, one line each. `ok` only when nothing failed.
+pub(super) async fn report(By(_): By, State(gateway): State<Gateway>) -> Answer {
+    let mut checks = vec![audit(&gateway).await];
+    let (problems, warnings) = gateway.policy.diagnostics();
+    checks.push(match problems.first() {
+        None => {
+            let generation = gateway.policy.mark().0;
+            pass("policy", format!("generation {generation}, {} warnings", warnings.len()))
+        }
+        Some(problem) => fail("policy", problem.to_string()),
+    });
+    checks.push(private("data directory", &gateway.layout.data_dir, 0o077));
+    checks.push(private("control socket", &gateway.layout.control_socket(), 0o077));
+    let health = gateway.health_report().await;
+    for service in health["services"].as_array().into_iter().flatten() {
+        checks.push(health_part(service));
+    }
+    let ok = checks.iter().all(|check| check["result"] != "fail");
+    Ok(Json(json!({"ok": ok, "checks": checks})))
+}
+
+async fn audit(gateway: &Gateway) -> Value {
+    match super::audit::verification(gateway).await {
+        Ok(report) if report["ok"] == true => {
+            pass("audit chain", format!("{} entries in {} files", report["entries"], report["files"]))
+        }
+        Ok(report) => {
+            let first = &report["breaks"][0];
+            fail("audit chain", format!("{} entry {}: {}", text(&first["file"]), first["seq"], text(&first["kind"])))
+        }
+        Err(error) => fail("audit chain", error.to_string()),
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A part that is degraded works, with less protection than it could have.
+fn health_part(service: &Value) -> Value {
+    let name = format!("health: {}", text(&service["name"]));
+    let details = text(&service["details"]).to_owned();
+    match text(&service["status"]) {
+        "healthy" => pass(&name, details),
+        "degraded" => line(&name, "warn", details),
+        _ => fail(&name, details),
+    }
+}
+
+fn private(name: &str, path: &Path, forbidden: u32) -> Value {
+    match std::fs::metadata(path) {
+        Ok(found) if found.mode() & forbidden == 0 => {
+            pass(name, format!("{} is the owner's alone", path.display()))
+        }
+        Ok(found) => {
+            let mode = found.mode() & 0o777;
+            fail(name, format!("{} has mode {mode:o}: others can reach it", path.display()))
+        }
+        Err(error) => fail(name, format!("{}: {error}", path.display())),
+    }
+}
+
+fn pass(name: &str, detail: String) -> Value {
+    line(name, "pass", detail)
+}
+
+fn fail(name: &str, detail: String) -> Value {
+    line(name, "fail", detail)
+}
+
+fn line(name: &str, result: &str, detail: String) -> Value {
+    json!({"name": name, "result": result, "detail": detail})
+}

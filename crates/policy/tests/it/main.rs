@@ -1,0 +1,12 @@
+//! Policy as its callers see it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod allocation;
+mod built_in;
+mod conditions;
+mod diagnostics;
+mod layers;
+mod properties;
+mod rates;
+mod templates;
+mod world;
