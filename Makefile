@@ -5,7 +5,7 @@ CARGO ?= cargo
 DATA_DIR ?= $(HOME)/.local/share/kruxos
 ARGS ?=
 
-.PHONY: help build run test test-rust test-clients test-conformance test-crash fmt lint gen bench dist clean
+.PHONY: help build run test test-rust test-session test-clients test-conformance test-crash fmt lint gen bench dist clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -16,11 +16,14 @@ build: ## Build the programs (release)
 run: build ## Build what is needed and start everything in the foreground
 	@exec target/release/kruxos --data-dir "$(DATA_DIR)" up $(ARGS)
 
-test: test-rust test-crash test-conformance test-clients ## All tests; installs what they need
+test: test-rust test-session test-crash test-conformance test-clients ## All tests; installs what they need
 	@echo "all tests passed"
 
 test-rust: ## Unit, property and integration tests
 	$(CARGO) test --workspace --locked --quiet
+
+test-session: ## An agent's working day on a clone of this repository, with approval and a tampered log
+	tests/session/run.sh
 
 test-crash: ## kill -9 in the middle of load, in a loop
 	tests/crash/run.sh

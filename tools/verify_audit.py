@@ -75,8 +75,9 @@ def verify(directory):
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
-        sys.exit(__doc__)
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     try:
         verify(Path(sys.argv[1]))
-    except (Damage, KeyError) as damage:
+    except (Damage, KeyError, TypeError, AttributeError) as damage:
         sys.exit(f"damaged: {damage}")

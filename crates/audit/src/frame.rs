@@ -116,6 +116,14 @@ impl<'f> Frames<'f> {
         Ok(Next::Frame { offset, payload: self.buffer.get(payload).unwrap_or_default() })
     }
 
+    /// Looks again at a place; whether a good frame stands there now, which comes next.
+    pub(crate) fn good_at(&mut self, offset: u64) -> io::Result<bool> {
+        self.jump(offset);
+        let good = matches!(self.next()?, Next::Frame { .. });
+        self.jump(offset);
+        Ok(good)
+    }
+
     /// Goes on elsewhere.
     pub(crate) fn jump(&mut self, offset: u64) {
         self.start = 0;

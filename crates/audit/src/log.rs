@@ -374,7 +374,9 @@ impl AuditLog {
         self.shared().lock().entries.len()
     }
 
-    /// New entries in their JSON form as they reach the disk, for live tails. A receiver that lags more
+    /// New entries in their JSON form as they reach the disk, for live tails. The first may have been
+    /// appended just before: to show older ones too, subscribe, then ask for them, and skip what comes
+    /// twice (`seq`). A receiver that lags more
     /// than 1,024 entries behind loses the oldest and is told how many.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Value>> {

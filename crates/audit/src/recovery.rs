@@ -141,6 +141,12 @@ fn resume(
         metadata.insert("event".to_owned(), Value::from("log_created"));
         records.insert(0, Record::system(Kind::System, Status::Success, metadata));
     }
+    let mut length = file.metadata()?.len();
+    if offset == 0 && length < options.segment_bytes {
+        // Made, but its space was not reserved yet.
+        segment::reserve(&file, options.segment_bytes)?;
+        length = options.segment_bytes;
+    }
     // A segment that was sealed, or made with other settings, is not stretched.
     let size = length.min(options.segment_bytes.max(offset));
     Ok(Recovered {
@@ -223,9 +229,12 @@ impl Check {
     /// the link to it costs one small read. Its own inside is for `verify`.
     fn after(before: &[(SegmentName, PathBuf)]) -> io::Result<Self> {
         let mut last = None;
-        if let Some((_, path)) = before.last() {
+        for (_, path) in before.iter().rev() {
             let file = File::open(path)?;
             let length = file.metadata()?.len();
+            if length == 0 {
+                continue;
+            }
             let mut tail = [0u8; 70];
             if let Some(at) = length.checked_sub(tail.len() as u64) {
                 file.read_exact_at(&mut tail, at)?;
@@ -233,6 +242,7 @@ impl Check {
             // The sequence number is not known from the tail; the first entry of the last segment says.
             last = codec::trailing_hashes(&tail)
                 .map(|(previous_hash, entry_hash)| Link { seq: 0, previous_hash, entry_hash });
+            break;
         }
         Ok(Self { last, next_seq: 0, first: before.is_empty() })
     }

@@ -94,9 +94,15 @@ pub(crate) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
+/// A spare of other settings is none.
+fn is_spare(path: &Path, bytes: u64) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == bytes)
+}
+
+/// The keeper's part; the writer never touches a spare that is being made.
 fn make_spare(dir: &Path, bytes: u64) -> io::Result<()> {
     let path = dir.join(SPARE);
-    if path.exists() {
+    if is_spare(&path, bytes) {
         return Ok(());
     }
     // Under a third name until its space is reserved: a spare that is there is ready.
@@ -137,14 +143,12 @@ impl Active {
             return Err(fail(io::ErrorKind::AlreadyExists.into()));
         }
         let spare = dir.join(SPARE);
-        let usable = spare.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == size);
-        if !usable {
-            if spare.exists() {
-                std::fs::remove_file(&spare).map_err(fail)?;
-            }
-            make_spare(dir, size).map_err(fail)?;
+        if is_spare(&spare, size) {
+            std::fs::rename(&spare, &path).map_err(fail)?;
+        } else {
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            made.and_then(|file| reserve(&file, size)).map_err(fail)?;
         }
-        std::fs::rename(&spare, &path).map_err(fail)?;
         sync_dir(dir).map_err(fail)?;
         let file = open_read_write(&path).map_err(fail)?;
         Ok(Self { name, file: Arc::new(file), offset: 0, size, zeros: Arc::new(Zeros::from(0)) })

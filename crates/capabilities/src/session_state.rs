@@ -15,14 +15,22 @@ const CHECKPOINT_VERSION: u64 = 1;
 ///
 /// Values are kept as JSON text and not as trees: the quota then bounds the memory they take (a tree
 /// of small numbers is sixteen times its text), and a reader holds the lock only to clone a pointer.
-#[derive(Default)]
-pub struct SessionState(RwLock<Inner>);
+pub struct SessionState {
+    inner: RwLock<Inner>,
+    limit: u64,
+}
 
 #[derive(Default)]
 struct Inner {
     entries: BTreeMap<Box<str>, Arc<str>>,
     used: u64,
     dirty: bool,
+}
+
+impl Default for SessionState {
+    fn default() -> Self {
+        Self::with_limit(QUOTA_BYTES)
+    }
 }
 
 /// What an entry counts.
@@ -36,6 +44,13 @@ fn parse(text: &str) -> Result<Value, CallError> {
 }
 
 impl SessionState {
+    fn with_limit(limit: u64) -> Self {
+        Self {
+            inner: RwLock::default(),
+            limit,
+        }
+    }
+
     /// Stores a value; answers the previous one.
     ///
     /// # Errors
@@ -44,7 +59,7 @@ impl SessionState {
     pub fn set(&self, key: &str, value: Value) -> Result<Option<Value>, CallError> {
         let text = serde_json::to_string(&value).map_err(CallError::internal_failure)?;
         drop(value);
-        let previous = self.write().insert(key, text.into())?;
+        let previous = self.write().insert(key, text.into(), self.limit)?;
         previous.as_deref().map(parse).transpose()
     }
 
@@ -121,7 +136,8 @@ impl SessionState {
         if let Some(Value::Object(entries)) = entries {
             for (key, text) in entries {
                 let text = text.as_str().filter(|text| parse(text).is_ok());
-                let fits = text.is_some_and(|text| inner.insert(&key, text.into()).is_ok());
+                let fits =
+                    text.is_some_and(|text| inner.insert(&key, text.into(), QUOTA_BYTES).is_ok());
                 dropped += u64::from(!fits);
             }
         }
@@ -129,13 +145,16 @@ impl SessionState {
             tracing::warn!(dropped, "parts of a session checkpoint could not be used");
         }
         inner.dirty = !inner.entries.is_empty();
-        Self(RwLock::new(inner))
+        Self {
+            inner: RwLock::new(inner),
+            limit: QUOTA_BYTES,
+        }
     }
 
     /// Bytes used of the limit.
     #[must_use]
     pub fn usage(&self) -> (u64, u64) {
-        (self.read().used, QUOTA_BYTES)
+        (self.read().used, self.limit)
     }
 
     /// How many keys there are.
@@ -156,23 +175,28 @@ impl SessionState {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    fn insert(&mut self, key: &str, text: Arc<str>) -> Result<Option<Arc<str>>, CallError> {
+    fn insert(
+        &mut self,
+        key: &str,
+        text: Arc<str>,
+        limit: u64,
+    ) -> Result<Option<Arc<str>>, CallError> {
         let freed = self.entries.get(key).map_or(0, |old| weight(key, old));
         let used = self.used - freed + weight(key, &text);
-        if used > QUOTA_BYTES {
+        if used > limit {
             return Err(CallError::new(ErrorType::QuotaExceeded)
                 .with("scope", "session state")
                 .with("used_bytes", self.used)
-                .with("limit_bytes", QUOTA_BYTES));
+                .with("limit_bytes", limit));
         }
         if freed == 0 && self.entries.len() >= MAX_KEYS {
             return Err(CallError::new(ErrorType::ResourceExhausted)
@@ -203,3 +227,6 @@ impl std::fmt::Debug for SessionState {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

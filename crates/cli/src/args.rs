@@ -343,7 +343,7 @@ pub(crate) enum Audit {
         /// From this time on (RFC 3339)
         #[arg(long, value_name = "TIME")]
         from: Option<jiff::Timestamp>,
-        /// Before this time (RFC 3339)
+        /// Up to this time (RFC 3339)
         #[arg(long, value_name = "TIME")]
         to: Option<jiff::Timestamp>,
         /// At most so many
@@ -549,7 +549,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// An agent's token; may be repeated. Without one temporary agents are made and removed
-    #[arg(long = "token", value_name = "TOKEN", requires = "endpoint")]
+    #[arg(long = "token", value_name = "TOKEN")]
     pub(crate) tokens: Vec<String>,
     /// The temporary agents' policy template
     #[arg(long, value_name = "TEMPLATE", default_value = "personal-permissive")]

@@ -133,7 +133,7 @@ impl Out {
             return;
         }
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_col);
         table.set_width(if width == 0 { 100 } else { width });
         table.set_header(header.iter().map(|name| name.to_uppercase()));

@@ -9,7 +9,7 @@ use crate::session::AgentSession;
 use kruxos_audit::{AuditError, Begun, Durability, Finished, Kind, Record, Status};
 use kruxos_capabilities::Permit;
 use kruxos_catalog::{Definition, SideEffect};
-use kruxos_policy::{PolicySet, Query, RateRefusal, Verdict};
+use kruxos_policy::{Query, RateRefusal, Verdict};
 use kruxos_store::Approval;
 use kruxos_types::{CallError, ErrorType, Interface, Object, Tier};
 use serde_json::{Value, json};
@@ -118,7 +118,8 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
             return refuse(gateway, caller, &request, Some(&admitted), "policy", error, started).await;
         }
     };
-    let decision = explain(&policy, &query, &verdict, gateway);
+    let decision = policy.explanation_of(&query, &verdict);
+    let decision = serde_json::to_value(decision).unwrap_or(Value::Null);
     match verdict.tier() {
         Tier::Autonomous | Tier::Notify => {
             let record = record(caller, &admitted, decision, request.metadata);
@@ -327,15 +328,6 @@ pub(crate) fn query<'a>(gateway: &Gateway, caller: &'a Caller, admitted: &'a Adm
     }
 }
 
-/// The decision as the audit entry keeps it.
-pub(crate) fn explain(
-    policy: &PolicySet,
-    query: &Query<'_>,
-    _verdict: &Verdict,
-    gateway: &Gateway,
-) -> Value {
-    serde_json::to_value(policy.explain(query, &gateway.rates)).unwrap_or(Value::Null)
-}
 
 /// The record that a call's entries start from.
 pub(crate) fn record(

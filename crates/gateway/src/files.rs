@@ -21,7 +21,9 @@ pub struct FileRoots(Mutex<HashMap<Principal, Arc<Files>>>);
 impl FileRoots {
     /// Ends a principal's watches and closes its roots.
     pub fn close(&self, principal: &Principal) {
-        if let Some(files) = self.lock().remove(principal) {
+        // Outside the lock: ending a watch waits for its thread.
+        let files = self.lock().remove(principal);
+        if let Some(files) = files {
             files.end_watches();
         }
     }
@@ -43,7 +45,11 @@ impl Gateway {
             Executor::InProcess => run_in_process(definition, permit, &self.cx(caller)).await,
             Executor::Worker => {
                 let files = self.files_of(&caller.session)?;
-                tokio::task::spawn_blocking(move || filesystem::run(definition, permit, &files))
+                let session = caller.session.id.clone();
+                let work = move || {
+                    filesystem::run_in_session(definition, permit, &files, Some(session.as_str()))
+                };
+                tokio::task::spawn_blocking(work)
                     .await
                     .map_err(CallError::internal_failure)?
             }

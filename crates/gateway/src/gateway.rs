@@ -112,9 +112,9 @@ impl Gateway {
         };
         let store = Store::open(&layout.database(), store_options, clock.clone())?;
         let agents = AgentBook::load(&store).await?;
-        let (generation, fingerprint) = stored_generation(&store).await?;
+        let known = stored_generation(&store).await?;
         let (policy, loaded) =
-            PolicyFiles::open(&layout.policies(), catalog, agents.groups(), generation, fingerprint)?;
+            PolicyFiles::open(&layout.policies(), catalog, agents.groups(), known)?;
         let rates = match store.fact(RATES_FACT).await? {
             Some(snapshot) => RateCounters::restore(&snapshot, clock.now()),
             None => RateCounters::default(),

@@ -18,6 +18,8 @@ const LAST_GOOD: &str = ".last-good";
 #[derive(Debug)]
 pub struct PolicyFiles {
     directory: PathBuf,
+    /// Its parent: what the built-in protections of audit, policies and other workspaces hang on.
+    data_dir: String,
     catalog: &'static Catalog,
     current: ArcSwap<PolicySet>,
     state: Mutex<State>,
@@ -73,8 +75,7 @@ impl PolicyFiles {
         directory: &Path,
         catalog: &'static Catalog,
         groups: BTreeMap<String, String>,
-        generation: u64,
-        fingerprint: [u8; 32],
+        (generation, fingerprint): (u64, [u8; 32]),
     ) -> Result<(PolicyFiles, Reload), PolicyLoadError> {
         make_private(&directory.join("agents"))?;
         make_private(&directory.join(LAST_GOOD).join("agents"))?;
@@ -82,6 +83,7 @@ impl PolicyFiles {
             .map_err(|problems| PolicyLoadError::Invalid(lines(&problems).join("\n")))?;
         let files = PolicyFiles {
             directory: directory.to_owned(),
+            data_dir: directory.parent().unwrap_or(directory).display().to_string(),
             catalog,
             current: ArcSwap::from_pointee(empty.0),
             state: Mutex::new(State { generation, fingerprint, groups, ..State::default() }),
@@ -142,7 +144,7 @@ impl PolicyFiles {
 
     fn load(&self, first: bool) -> Result<Reload, Vec<Diagnostic>> {
         let groups = self.lock().groups.clone();
-        let wanted = Candidate::read(&self.directory, groups.clone());
+        let wanted = Candidate::read(&self.directory, groups.clone(), &self.data_dir);
         let fingerprint = wanted.fingerprint();
         let generation = {
             let state = self.lock();
@@ -243,8 +245,10 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn read(directory: &Path, groups: BTreeMap<String, String>) -> Self {
-        let mut found = Candidate { sources: Sources { groups, ..Sources::default() }, unreadable: Vec::new() };
+    fn read(directory: &Path, groups: BTreeMap<String, String>, data_dir: &str) -> Self {
+        let data_dir = Some(data_dir.to_owned());
+        let sources = Sources { groups, data_dir, ..Sources::default() };
+        let mut found = Candidate { sources, unreadable: Vec::new() };
         found.sources.system = found.file(directory, "system.yaml");
         found.sources.organisation = found.file(directory, "org.yaml");
         found.sources.user = found.file(directory, "user.yaml");

@@ -48,6 +48,17 @@ struct Place<'a> {
     durable: u64,
 }
 
+/// Why reading paused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The transaction is full.
+    Batch,
+    /// The segment holds nothing more for now.
+    Segment,
+    /// The next entry is written but not yet on disk.
+    NotDurable,
+}
+
 /// Fills the index.
 pub(super) struct Builder {
     connection: Connection,
@@ -156,7 +167,20 @@ impl Builder {
             let meta = shared.dir.join(name.to_string()).metadata();
             meta.is_ok_and(|meta| meta.len() >= *offset)
         });
-        there && self.indexed <= shared.durable.load(Ordering::Acquire)
+        there && self.indexed <= shared.durable.load(Ordering::Acquire) && self.last_is_there(shared).unwrap_or(false)
+    }
+
+    /// Whether the newest indexed entry still stands where it stood: a log that lost its end and went
+    /// on has others in its place.
+    fn last_is_there(&self, shared: &Shared) -> Option<bool> {
+        let newest = "SELECT name.text, offset, entry.id FROM entry JOIN name ON name.id = segment ORDER BY seq DESC LIMIT 1";
+        let place = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, [u8; 16]>(2)?));
+        let Some((segment, offset, id)) = self.connection.query_row(newest, [], place).optional().ok()? else {
+            return Some(self.indexed == 0);
+        };
+        let file = File::open(shared.dir.join(segment)).ok()?;
+        let payload = frame::read_one(&file, offset.unsigned_abs()).ok()??;
+        Some(EntryRef::decode(&payload).ok()?.id == id)
     }
 
     fn mark(&self, clean: bool) -> rusqlite::Result<()> {
@@ -194,8 +218,10 @@ impl Builder {
             let Some((name, path)) = segments.get(at) else { break };
             let later = segments.get(at + 1).map(|(name, _)| name.clone());
             let file = File::open(path).map_err(io_error)?;
-            self.segment(shared, Place { name, file: &file, newest: later.is_none(), durable }, offset)?;
+            let place = Place { name, file: &file, newest: later.is_none(), durable };
+            let end = self.segment(shared, place, offset)?;
             match later {
+                _ if end == End::NotDurable => break,
                 Some(later) => self.cursor = Some((later, 0)),
                 None => {
                     // What is durable was there when the segments were listed: all of it has been read.
@@ -207,7 +233,7 @@ impl Builder {
     }
 
     /// Indexes one segment from `offset`.
-    fn segment(&mut self, shared: &Shared, place: Place<'_>, offset: u64) -> Result<(), AuditError> {
+    fn segment(&mut self, shared: &Shared, place: Place<'_>, offset: u64) -> Result<End, AuditError> {
         let mut frames = Frames::new(place.file, offset, READ_BYTES);
         let mut end = offset;
         loop {
@@ -226,20 +252,20 @@ impl Builder {
                 put.execute(params!["indexed", self.indexed.to_string()])?;
             }
             self.connection.execute_batch("COMMIT")?;
-            if done {
-                return Ok(());
+            if done != End::Batch {
+                return Ok(done);
             }
         }
     }
 
-    /// Up to [`BATCH`] entries; says whether the segment is at its end for now.
+    /// Up to [`BATCH`] entries.
     fn batch(
         &mut self,
         shared: &Shared,
         place: Place<'_>,
         frames: &mut Frames<'_>,
         end: &mut u64,
-    ) -> Result<bool, AuditError> {
+    ) -> Result<End, AuditError> {
         let segment = self.name(&place.name.to_string())?;
         let live = shared.live.receiver_count() > 0;
         for _ in 0..BATCH {
@@ -254,26 +280,27 @@ impl Builder {
                                 publish(shared, entry);
                             }
                             self.indexed = self.indexed.max(entry.seq + 1);
-                        } else if place.newest {
-                            return Ok(true);
+                        } else if entry.seq < shared.appended() {
+                            return Ok(End::NotDurable);
                         }
+                        // Else the number was made up: no such entry was ever given out.
                     }
                     *end = frame_end;
                 }
                 // The usual end, without a look at what lies behind it.
-                Next::End { .. } if place.newest && self.indexed >= place.durable => return Ok(true),
+                Next::End { .. } if place.newest && self.indexed >= place.durable => return Ok(End::Segment),
                 Next::End { offset } | Next::Bad { offset, .. } => {
                     match frame::tail(place.file, offset).map_err(io_error)? {
                         Tail::Damaged { next: Some(next) } => {
                             *end = next;
                             frames.jump(next);
                         }
-                        _ => return Ok(true),
+                        _ => return Ok(End::Segment),
                     }
                 }
             }
         }
-        Ok(false)
+        Ok(End::Batch)
     }
 
     fn insert(&mut self, entry: &EntryRef<'_>, segment: i64, offset: u64) -> Result<(), AuditError> {

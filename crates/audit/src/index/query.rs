@@ -62,6 +62,9 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// There are more. The sequence number of the last entry is the cursor to them.
     pub more: bool,
+    /// Sequence numbers of entries that match but can no longer be read, because the log was damaged
+    /// after they were indexed. `verify` says where.
+    pub damaged: Vec<u64>,
 }
 
 #[derive(Default)]
@@ -126,7 +129,7 @@ pub(super) fn run(connection: &Connection, dir: &Path, query: &Query) -> Result<
     let mut filter = filter(query);
     let order = if query.newest_first { "DESC" } else { "ASC" };
     let sql = format!(
-        "SELECT segment.text, offset FROM (SELECT seq, segment, offset FROM entry{} ORDER BY seq {order} LIMIT ?) \
+        "SELECT segment.text, offset, seq FROM (SELECT seq, segment, offset FROM entry{} ORDER BY seq {order} LIMIT ?) \
          JOIN name AS segment ON segment.id = segment ORDER BY seq {order}",
         filter.sql
     );
@@ -135,15 +138,22 @@ pub(super) fn run(connection: &Connection, dir: &Path, query: &Query) -> Result<
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(filter.values))?;
     let mut reader = EntryReader { dir, files: HashMap::new() };
-    let mut entries = Vec::new();
+    let mut page = Page { entries: Vec::new(), more: false, damaged: Vec::new() };
     while let Some(row) = rows.next()? {
-        if entries.len() == limit {
-            return Ok(Page { entries, more: true });
+        if page.entries.len() + page.damaged.len() == limit {
+            page.more = true;
+            break;
         }
-        let (segment, offset): (String, i64) = (row.get(0)?, row.get(1)?);
-        entries.push(reader.read(&segment, offset)?);
+        let (segment, offset, seq): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        match reader.read(&segment, offset) {
+            Ok(entry) => page.entries.push(entry),
+            Err(error) => {
+                tracing::warn!(%error, seq, "an audit entry cannot be read");
+                page.damaged.push(seq.unsigned_abs());
+            }
+        }
     }
-    Ok(Page { entries, more: false })
+    Ok(page)
 }
 
 pub(super) fn show(connection: &Connection, dir: &Path, id_or_seq: &str) -> Result<Option<Entry>, AuditError> {

@@ -1,7 +1,7 @@
 //! Other programs read the log.
 #![allow(clippy::disallowed_methods)]
 
-use crate::support::{World, effect, filled, frames, numbered, record, run};
+use crate::support::{World, effect, filled, frames, record, run};
 use kruxos_audit::verify;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn the_independent_verifier_agrees() {
         }));
         effect(&log, odd).await;
         for number in 0..3_500 {
-            log.append(numbered(number), kruxos_audit::Durability::Soon).await.unwrap();
+            log.append(crate::support::bulky(number), kruxos_audit::Durability::Soon).await.unwrap();
         }
     });
     drop(log);

@@ -176,7 +176,8 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
 #[test]
 fn garbage_instead_of_a_segment_is_a_break_or_a_torn_write_never_a_refusal() {
     use proptest::prelude::*;
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 24, ..ProptestConfig::default() });
+    let config = ProptestConfig { cases: 24, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
     let bytes = prop::collection::vec(prop_oneof![3 => any::<u8>(), 1 => Just(0u8)], 0..4_000);
     let strategy = (bytes, any::<bool>());
     runner

@@ -51,11 +51,39 @@ pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Copies a log while nobody, or somebody, writes to it: what a crash would leave of the file.
+/// Copies a log while nobody, or somebody, writes to it: a state that a crash could leave. Read from
+/// back to front, because a reader from the front may see a later write without an earlier one.
 pub(crate) fn copy_log(from: &Path, to: &Path) {
+    use std::os::unix::fs::FileExt;
+    const PAGE: usize = 4096;
     std::fs::create_dir_all(to).unwrap();
-    for path in segments(from) {
-        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    for path in segments(from).iter().rev() {
+        let file = std::fs::File::open(path).unwrap();
+        let copy = std::fs::File::create(to.join(path.file_name().unwrap())).unwrap();
+        let length = file.metadata().unwrap().len();
+        copy.set_len(length).unwrap();
+        for page in (0..length.div_ceil(PAGE as u64)).rev() {
+            let at = page * PAGE as u64;
+            let read = || {
+                let mut bytes = vec![0; PAGE];
+                let count = file.read_at(&mut bytes, at).unwrap();
+                bytes.truncate(count);
+                bytes
+            };
+            let mut bytes = read();
+            // A page that is being written is read again.
+            loop {
+                let again = read();
+                if again == bytes {
+                    break;
+                }
+                bytes = again;
+            }
+            if bytes.iter().any(|byte| *byte != 0) {
+                copy.write_all_at(&bytes, at).unwrap();
+            }
+        }
+        // Sealed meanwhile: what lay behind its end was zeros.
     }
 }
 
@@ -79,6 +107,13 @@ pub(crate) fn record(capability: &str) -> Record {
 pub(crate) fn numbered(number: u64) -> Record {
     let mut record = record("filesystem.read");
     record.inputs = Some(json!({"number": number}));
+    record
+}
+
+/// Large enough that some thousand fill several segments.
+pub(crate) fn bulky(number: u64) -> Record {
+    let mut record = record("filesystem.read");
+    record.inputs = Some(json!({"number": number, "pattern": "x".repeat(500)}));
     record
 }
 
@@ -108,7 +143,7 @@ pub(crate) fn filled(world: &World, count: u64) {
     let log = world.open();
     run(async {
         for number in 0..count {
-            log.append(numbered(number), kruxos_audit::Durability::Soon).await.unwrap();
+            log.append(bulky(number), kruxos_audit::Durability::Soon).await.unwrap();
         }
         log.flush().await.unwrap();
     });

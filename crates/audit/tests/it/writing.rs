@@ -75,7 +75,10 @@ fn an_entry_nobody_waits_for_reaches_the_disk_by_itself() {
     run(async {
         log.append(record("system.time"), Durability::Soon).await.unwrap();
         // Nothing flushes it: it comes through the file and the index.
-        let entry = live.recv().await.unwrap();
+        let mut entry = live.recv().await.unwrap();
+        if entry["seq"] == 0 {
+            entry = live.recv().await.unwrap();
+        }
         assert_eq!((entry["seq"].as_u64(), entry["capability"].as_str()), (Some(1), Some("system.time")));
         assert!(log.durable_seq() >= Some(1));
     });
@@ -151,7 +154,7 @@ fn segments_rotate_under_load_and_the_chain_goes_through_them() {
     run(async {
         for number in 0..4_000 {
             let durability = if number % 100 == 0 { Durability::Waited } else { Durability::Soon };
-            log.append(numbered(number), durability).await.unwrap();
+            log.append(crate::support::bulky(number), durability).await.unwrap();
         }
         log.flush().await.unwrap();
     });

@@ -64,6 +64,28 @@ fn answer(result: impl Serialize) -> Result<Value, CallError> {
     serde_json::to_value(result).map_err(CallError::internal_failure)
 }
 
+/// Levels of arrays and objects in what is stored for later. Answers show it up to three levels deeper
+/// than arguments bring it, and both may have 64.
+const MAX_STORED_DEPTH: usize = 60;
+
+fn check_depth(field: &str, value: &Value) -> Result<(), CallError> {
+    if depth(value) <= MAX_STORED_DEPTH {
+        return Ok(());
+    }
+    let reason = format!("it is nested deeper than {MAX_STORED_DEPTH} levels");
+    let expected = format!("at most {MAX_STORED_DEPTH} levels of arrays and objects");
+    Err(CallError::invalid_input(field, &reason, &expected))
+}
+
+/// Levels of arrays and objects. Admission has bounded them, so this does not run out of stack.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// How many bytes a value has as JSON, without writing it anywhere.
 fn json_bytes(value: &impl Serialize) -> Result<u64, CallError> {
     let mut count = Count(0);

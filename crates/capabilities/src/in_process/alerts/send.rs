@@ -32,6 +32,9 @@ pub(crate) async fn run(inputs: Inputs, cx: &Cx) -> Result<Value, CallError> {
         return Err(CallError::invalid_input("message", &reason, &expected));
     }
     let context = inputs.context.unwrap_or_default();
+    for value in context.values() {
+        crate::in_process::check_depth("context", value)?;
+    }
     let bytes = crate::in_process::json_bytes(&context)?;
     if bytes > MAX_CONTEXT_BYTES {
         let reason = format!("it has {bytes} bytes as JSON");

@@ -45,6 +45,7 @@ fn check_text(field: &str, text: &str) -> Result<(), CallError> {
 }
 
 fn check_value(value: &Value) -> Result<(), CallError> {
+    super::check_depth("value", value)?;
     let bytes = super::json_bytes(value)?;
     if bytes > MAX_VALUE_BYTES {
         let reason = format!("it has {bytes} bytes as JSON");

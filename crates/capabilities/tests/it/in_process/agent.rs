@@ -10,8 +10,17 @@ fn whoami_comes_from_the_session() {
     assert_eq!(me["agent_name"], "tester");
     assert_eq!(me["purpose"], "tests");
     assert_eq!(me["created_at"], "2029-12-31T00:00:00Z");
-    let error = bed.fail("agent.whoami", json!({"agent_name": "root"}), "InvalidInput");
-    assert!(error["context"]["field"].as_str().unwrap().contains("agent_name"));
+    let error = bed.fail(
+        "agent.whoami",
+        json!({"agent_name": "root"}),
+        "InvalidInput",
+    );
+    assert!(
+        error["context"]["field"]
+            .as_str()
+            .unwrap()
+            .contains("agent_name")
+    );
 }
 
 #[test]
@@ -43,13 +52,18 @@ fn policy_shows_the_agents_own_rules() {
     let policy = bed.ok("agent.policy", json!({}));
     assert_eq!(policy["policy_group"], "personal-standard");
     let rules = policy["rules"].as_array().unwrap();
-    let own = rules.iter().find(|rule| rule["capability"] == "alerts.*").expect("the agent's rule");
+    let own = rules
+        .iter()
+        .find(|rule| rule["capability"] == "alerts.*")
+        .expect("the agent's rule");
     assert_eq!(own["tier"], "blocked");
 }
 
 #[test]
 fn very_many_rules_are_cut_with_a_note() {
-    let rules: String = (0..700).map(|n| format!("  x{n}.*: {{tier: blocked}}\n")).collect();
+    let rules: String = (0..700)
+        .map(|n| format!("  x{n}.*: {{tier: blocked}}\n"))
+        .collect();
     let bed = Bed::with_policy(&rules);
     let policy = bed.ok("agent.policy", json!({}));
     let rules = policy["rules"].as_array().unwrap();
@@ -61,11 +75,18 @@ fn very_many_rules_are_cut_with_a_note() {
 fn capabilities_leaves_out_what_is_blocked_or_not_built() {
     let bed = Bed::with_policy("  \"*\": {tier: autonomous}\n  alerts.*: {tier: blocked}\n");
     let all = bed.ok("agent.capabilities", json!({}));
-    let names: Vec<&str> =
-        all["capabilities"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = all["capabilities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
     assert_eq!(all["total"], names.len());
     assert!(names.contains(&"system.time") && names.contains(&"filesystem.read"));
-    assert!(!names.iter().any(|name| name.starts_with("alerts.")), "blocked");
+    assert!(
+        !names.iter().any(|name| name.starts_with("alerts.")),
+        "blocked"
+    );
     assert!(!names.contains(&"email.send"), "planned");
     assert!(names.is_sorted());
 
@@ -73,7 +94,14 @@ fn capabilities_leaves_out_what_is_blocked_or_not_built() {
     assert_eq!(some["total"], 11);
     let none = bed.ok("agent.capabilities", json!({"category": "alerts"}));
     assert_eq!(none["total"], 0);
-    let error = bed.fail("agent.capabilities", json!({"category": "files"}), "InvalidInput");
+    let error = bed.fail(
+        "agent.capabilities",
+        json!({"category": "files"}),
+        "InvalidInput",
+    );
     let expected = error["context"]["expected"].as_str().unwrap();
-    assert!(expected.contains("filesystem") && expected.contains("state"), "{expected}");
+    assert!(
+        expected.contains("filesystem") && expected.contains("state"),
+        "{expected}"
+    );
 }

@@ -59,12 +59,17 @@ impl Host for TestHost {
 
 fn policy(agent: &str, rules: &str) -> PolicySet {
     let text = format!("name: test\nversion: \"1.0\"\ncapabilities:\n{rules}");
-    let source = Source { file: "test.yaml".to_owned(), text };
+    let source = Source {
+        file: "test.yaml".to_owned(),
+        text,
+    };
     let sources = Sources {
         agents: BTreeMap::from([(agent.to_owned(), source)]),
         ..Sources::default()
     };
-    PolicySet::compile(&sources, Catalog::builtin(), 1).expect("a valid policy").0
+    PolicySet::compile(&sources, Catalog::builtin(), 1)
+        .expect("a valid policy")
+        .0
 }
 
 impl Bed {
@@ -113,19 +118,34 @@ impl Bed {
             host: host.clone(),
         };
         let permissive = policy("tester", "  \"*\": {tier: autonomous}\n");
-        Bed { _dir: dir, clock, cx, host, log, permissive }
+        Bed {
+            _dir: dir,
+            clock,
+            cx,
+            host,
+            log,
+            permissive,
+        }
     }
 
     /// The same surroundings seen by somebody else.
     pub(crate) fn seen_by(&self, principal: Principal) -> Cx {
-        Cx { principal, ..self.cx.clone() }
+        Cx {
+            principal,
+            ..self.cx.clone()
+        }
     }
 
     pub(crate) async fn call(&self, name: &str, inputs: Value) -> Result<Value, CallError> {
         self.call_as(&self.cx, name, inputs).await
     }
 
-    pub(crate) async fn call_as(&self, cx: &Cx, name: &str, inputs: Value) -> Result<Value, CallError> {
+    pub(crate) async fn call_as(
+        &self,
+        cx: &Cx,
+        name: &str,
+        inputs: Value,
+    ) -> Result<Value, CallError> {
         let definition = Catalog::builtin().get(name).expect("a defined capability");
         let admitted = definition.admit(inputs)?;
         let result = run_in_process(definition, self.permit(definition, admitted), cx).await;
@@ -136,8 +156,14 @@ impl Bed {
                 }
             }
             Err(error) => {
-                let declared = definition.errors.iter().any(|d| d.error == error.error_type());
-                assert!(declared || error.error_type().spec().common, "undeclared: {error:?}");
+                let declared = definition
+                    .errors
+                    .iter()
+                    .any(|d| d.error == error.error_type());
+                assert!(
+                    declared || error.error_type().spec().common,
+                    "undeclared: {error:?}"
+                );
             }
         }
         result
@@ -184,7 +210,10 @@ impl Bed {
             now: self.clock.now(),
             workspace: "/workspace",
         };
-        let verdict = self.permissive.decide(&query, &self.cx.rates).expect("no rate limit");
+        let verdict = self
+            .permissive
+            .decide(&query, &self.cx.rates)
+            .expect("no rate limit");
         let record = Record {
             actor: principal.clone(),
             session_id: None,
@@ -226,6 +255,10 @@ fn failed(result: Result<Value, CallError>, error_type: &str) -> Value {
     }
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }

@@ -40,13 +40,20 @@ fn each_has_a_handler_and_answers_what_its_definition_says() {
         answered.insert(name, bed.ok(name, inputs));
     }
     let id = &answered["alerts.send"]["alert_id"];
-    answered.insert("alerts.acknowledge", bed.ok("alerts.acknowledge", json!({"alert_id": id})));
+    answered.insert(
+        "alerts.acknowledge",
+        bed.ok("alerts.acknowledge", json!({"alert_id": id})),
+    );
     let available = Catalog::builtin()
         .all()
         .iter()
         .filter(|d| d.status == Status::Available && d.executor == Executor::InProcess);
     for definition in available {
-        assert!(answered.contains_key(definition.name), "{} was not called", definition.name);
+        assert!(
+            answered.contains_key(definition.name),
+            "{} was not called",
+            definition.name
+        );
     }
 }
 
@@ -55,7 +62,9 @@ fn each_has_a_handler_and_answers_what_its_definition_says() {
 fn bad_keys_are_refused_everywhere() {
     let bed = Bed::new();
     let long = "é".repeat(257);
-    let keyed = good_calls().into_iter().filter(|(_, inputs)| inputs.get("key").is_some());
+    let keyed = good_calls()
+        .into_iter()
+        .filter(|(_, inputs)| inputs.get("key").is_some());
     for (name, inputs) in keyed {
         for bad in ["", "a\0b", &long] {
             let mut inputs = inputs.clone();
@@ -64,10 +73,54 @@ fn bad_keys_are_refused_everywhere() {
             assert_eq!(error["context"]["field"], "key", "{name} {bad:?}");
         }
     }
-    for name in ["state.session.list", "state.persistent.list", "state.persistent.query"] {
+    for name in [
+        "state.session.list",
+        "state.persistent.list",
+        "state.persistent.query",
+    ] {
         for bad in ["a\0b", &long] {
             let error = bed.fail(name, json!({"prefix": bad}), "InvalidInput");
             assert_eq!(error["context"]["field"], "prefix", "{name} {bad:?}");
         }
     }
+}
+
+/// What may be stored can also be shown, in whatever depth an answer has it.
+#[test]
+fn deep_values_are_refused_or_come_back() {
+    let bed = Bed::new();
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    for set in ["state.session.set", "state.persistent.set"] {
+        let mut deepest = 0;
+        for levels in 50..63 {
+            let value = nested(levels);
+            let call = json!({"key": "deep", "value": value});
+            if super::bed::wait(bed.call(set, call)).is_ok() {
+                deepest = levels;
+            }
+        }
+        assert!((50..62).contains(&deepest), "{set}: {deepest}");
+        bed.fail(
+            set,
+            json!({"key": "deep", "value": nested(deepest + 1)}),
+            "InvalidInput",
+        );
+    }
+    bed.ok("state.session.get", json!({"key": "deep"}));
+    bed.ok("state.persistent.get", json!({"key": "deep"}));
+    bed.ok("state.persistent.query", json!({"prefix": "deep"}));
+    bed.ok("state.persistent.history", json!({"key": "deep"}));
+
+    let context = json!({"a": nested(60)});
+    bed.ok(
+        "alerts.send",
+        json!({"message": "deep", "context": context}),
+    );
+    bed.ok("alerts.list", json!({}));
+    let context = json!({"a": nested(61)});
+    bed.fail(
+        "alerts.send",
+        json!({"message": "deep", "context": context}),
+        "InvalidInput",
+    );
 }

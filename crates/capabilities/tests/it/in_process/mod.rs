@@ -6,5 +6,4 @@ mod bed;
 mod every;
 mod persistent;
 mod session;
-mod session_state;
 mod system;

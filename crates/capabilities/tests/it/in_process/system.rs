@@ -25,11 +25,29 @@ fn time_is_utc_unless_a_zone_is_asked_for() {
 #[test]
 fn an_unknown_zone_is_answered_with_the_nearest() {
     let bed = Bed::new();
-    let error = bed.fail("system.time", json!({"timezone": "Europe/Berln"}), "InvalidTimezone");
+    let error = bed.fail(
+        "system.time",
+        json!({"timezone": "Europe/Berln"}),
+        "InvalidTimezone",
+    );
     assert_eq!(error["context"]["suggestions"][0], "Europe/Berlin");
-    assert!(error["agent_description"].as_str().unwrap().contains("Europe/Berlin"));
-    for wrong in ["+02:00", "../../etc/passwd", "/etc/localtime", "Mars/Olympus"] {
-        bed.fail("system.time", json!({ "timezone": wrong }), "InvalidTimezone");
+    assert!(
+        error["agent_description"]
+            .as_str()
+            .unwrap()
+            .contains("Europe/Berlin")
+    );
+    for wrong in [
+        "+02:00",
+        "../../etc/passwd",
+        "/etc/localtime",
+        "Mars/Olympus",
+    ] {
+        bed.fail(
+            "system.time",
+            json!({ "timezone": wrong }),
+            "InvalidTimezone",
+        );
     }
 }
 
@@ -53,7 +71,10 @@ fn health_is_the_gateways_report() {
     assert_eq!(health["overall_status"], "healthy");
     assert_eq!(health["services"][0]["name"], "audit");
     assert_eq!(health["resource_usage"]["cpu_percent"], 3);
-    assert_eq!(health["queue_depths"], json!({"approvals": 2, "dead_letters": 0, "messages": 1}));
+    assert_eq!(
+        health["queue_depths"],
+        json!({"approvals": 2, "dead_letters": 0, "messages": 1})
+    );
 
     let mut broken = healthy();
     broken["services"] = json!(null);

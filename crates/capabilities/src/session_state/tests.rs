@@ -1,17 +1,17 @@
-//! The store behind `state.session.*` against a plain map, and its bounds to the byte.
+//! Against a plain map, and the bounds to the byte.
+#![allow(clippy::unwrap_used)]
 
-use kruxos_capabilities::SessionState;
+use super::{MAX_KEYS, QUOTA_BYTES, SessionState};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-const LIMIT: u64 = 50 * 1024 * 1024;
+/// Small, so that random values run into it.
+const LIMIT: u64 = 60;
 
 #[derive(Debug, Clone)]
 enum Op {
     Set(String, Value),
-    /// A string of so many MiB, to run into the quota.
-    SetLarge(String, usize),
     Get(String),
     Delete(String),
     Keys(String),
@@ -30,7 +30,9 @@ fn value() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         // Exactly what was stored comes back, to the last bit of a fraction.
-        any::<f64>().prop_filter("JSON has no others", |f| f.is_finite()).prop_map(Value::from),
+        any::<f64>()
+            .prop_filter("JSON has no others", |f| f.is_finite())
+            .prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
         prop::collection::vec(any::<u8>(), 0..5).prop_map(Value::from),
         (key(), any::<i32>()).prop_map(|(key, number)| json!({ key: [number, {"x": null}] })),
@@ -40,7 +42,6 @@ fn value() -> impl Strategy<Value = Value> {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (key(), value()).prop_map(|(key, value)| Op::Set(key, value)),
-        2 => (key(), 12..30usize).prop_map(|(key, mib)| Op::SetLarge(key, mib)),
         4 => key().prop_map(Op::Get),
         3 => key().prop_map(Op::Delete),
         2 => prop_oneof![Just(String::new()), key()].prop_map(Op::Keys),
@@ -78,17 +79,14 @@ fn set(state: &SessionState, model: &mut HashMap<String, Value>, key: String, va
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
     #[test]
     fn does_what_a_map_does(ops in prop::collection::vec(op(), 1..40)) {
-        let mut state = SessionState::default();
+        let state = SessionState::with_limit(LIMIT);
         let mut model = HashMap::new();
         for op in ops {
             match op {
                 Op::Set(key, value) => set(&state, &mut model, key, value),
-                Op::SetLarge(key, mib) => {
-                    set(&state, &mut model, key, Value::from("x".repeat(mib << 20)));
-                }
                 Op::Get(key) => prop_assert_eq!(state.get(&key).unwrap(), model.get(&key).cloned()),
                 Op::Delete(key) => prop_assert_eq!(state.delete(&key).unwrap(), model.remove(&key)),
                 Op::Keys(prefix) => {
@@ -104,10 +102,13 @@ proptest! {
                     model.clear();
                 }
                 Op::Checkpoint => {
-                    let checkpoint = state.export();
+                    let copy = SessionState::import(state.export());
                     prop_assert!(!state.is_dirty());
-                    state = SessionState::import(checkpoint);
-                    prop_assert_eq!(state.is_dirty(), !model.is_empty());
+                    prop_assert_eq!(copy.is_dirty(), !model.is_empty());
+                    prop_assert_eq!(copy.usage(), (used(&model), QUOTA_BYTES));
+                    for (key, value) in &model {
+                        prop_assert_eq!(&copy.get(key).unwrap(), &Some(value.clone()));
+                    }
                 }
             }
             prop_assert_eq!(state.usage(), (used(&model), LIMIT));
@@ -119,14 +120,14 @@ proptest! {
 #[test]
 fn the_quota_is_exact_and_a_refusal_changes_nothing() {
     let state = SessionState::default();
-    let limit = usize::try_from(LIMIT).unwrap();
+    let limit = usize::try_from(QUOTA_BYTES).unwrap();
     // One byte of key and two quotes.
     let exact = Value::from("x".repeat(limit - 3));
     assert!(state.set("k", exact).is_ok());
-    assert_eq!(state.usage().0, LIMIT);
+    assert_eq!(state.usage(), (QUOTA_BYTES, QUOTA_BYTES));
     assert!(state.set("l", Value::from(1)).is_err());
     assert!(state.set("k", Value::from("x".repeat(limit - 2))).is_err());
-    assert_eq!(state.usage().0, LIMIT);
+    assert_eq!(state.usage(), (QUOTA_BYTES, QUOTA_BYTES));
     assert_eq!(state.key_count(), 1);
     assert!(state.set("k", Value::from(1)).unwrap().is_some());
     assert_eq!(state.usage().0, 2);
@@ -135,12 +136,12 @@ fn the_quota_is_exact_and_a_refusal_changes_nothing() {
 #[test]
 fn the_number_of_keys_is_bounded_but_changing_one_is_not() {
     let state = SessionState::default();
-    for number in 0..100_000 {
+    for number in 0..MAX_KEYS {
         state.set(&number.to_string(), Value::Null).unwrap();
     }
     let error = state.set("one more", Value::Null).unwrap_err().to_json();
     assert_eq!(error["error_type"], "ResourceExhausted");
-    assert_eq!(error["context"]["limit"], 100_000);
+    assert_eq!(error["context"]["limit"], MAX_KEYS);
     assert_eq!(state.set("7", Value::from(1)).unwrap(), Some(Value::Null));
 }
 
@@ -150,7 +151,11 @@ fn a_damaged_checkpoint_gives_what_is_left_of_it() {
     let state = SessionState::import(checkpoint);
     assert_eq!(state.get("good").unwrap(), Some(json!([1])));
     assert_eq!(state.key_count(), 1);
-    for unusable in [json!(null), json!({"version": 2, "entries": {"a": "1"}}), json!({"version": 1})] {
+    for unusable in [
+        json!(null),
+        json!({"version": 2, "entries": {"a": "1"}}),
+        json!({"version": 1}),
+    ] {
         assert_eq!(SessionState::import(unusable).key_count(), 0);
     }
 }
@@ -160,7 +165,10 @@ fn debug_output_shows_no_content() {
     let state = SessionState::default();
     state.set("token", Value::from("s3cret")).unwrap();
     let shown = format!("{state:?}");
-    assert!(!shown.contains("s3cret") && !shown.contains("token"), "{shown}");
+    assert!(
+        !shown.contains("s3cret") && !shown.contains("token"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -171,7 +179,9 @@ fn concurrent_sets_all_count() {
             let state = &state;
             scope.spawn(move || {
                 for number in 0..250 {
-                    state.set(&format!("{thread}/{number:03}"), Value::from(true)).unwrap();
+                    state
+                        .set(&format!("{thread}/{number:03}"), Value::from(true))
+                        .unwrap();
                 }
             });
         }
