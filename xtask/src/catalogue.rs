@@ -11,9 +11,14 @@ use std::path::Path;
 pub(crate) fn read(root: &Path, errors: &BTreeSet<String>) -> Result<Vec<Source>> {
     let directory = root.join("definitions");
     let mut paths = Vec::new();
-    for entry in fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))? {
+    for entry in
+        fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))?
+    {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
             paths.push(path);
         }
     }
@@ -21,7 +26,11 @@ pub(crate) fn read(root: &Path, errors: &BTreeSet<String>) -> Result<Vec<Source>
     let mut loaded = Vec::new();
     let mut problems = Vec::new();
     for path in paths {
-        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let name = path
+            .strip_prefix(root)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
         let bytes = fs::read(&path).with_context(|| format!("reading {name}"))?;
         match load::file(&name, &bytes, &|code| errors.contains(code)) {
             Ok(definitions) => loaded.extend(definitions),
@@ -35,11 +44,18 @@ pub(crate) fn read(root: &Path, errors: &BTreeSet<String>) -> Result<Vec<Source>
         }
     }
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    bail!("{}\n{} problems in the definitions", lines.join("\n"), lines.len());
+    bail!(
+        "{}\n{} problems in the definitions",
+        lines.join("\n"),
+        lines.len()
+    );
 }
 
 /// The embedded form: one definition on a line, so that a change shows as one line.
 pub(crate) fn json(sources: &[Source]) -> Result<String> {
-    let lines = sources.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    let lines = sources
+        .iter()
+        .map(serde_json::to_string)
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(format!("[\n{}\n]\n", lines.join(",\n")))
 }

@@ -37,7 +37,10 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     if stale.is_empty() {
         return Ok(());
     }
-    bail!("not fresh: {}\nrun `cargo xtask gen` and commit the result", stale.join(", "));
+    bail!(
+        "not fresh: {}\nrun `cargo xtask gen` and commit the result",
+        stale.join(", ")
+    );
 }
 
 fn is_fresh(root: &Path, file: &Generated) -> bool {
@@ -58,7 +61,10 @@ fn all(root: &Path) -> Result<Vec<Generated>> {
             path: "crates/catalog/src/generated/catalog.json",
             text: catalogue::json(&sources)?,
         },
-        Generated { path: "docs/errors.md", text: errors_page::page(&errors, &sources) },
+        Generated {
+            path: "docs/errors.md",
+            text: errors_page::page(&errors, &sources),
+        },
         Generated {
             path: "docs/capabilities.md",
             text: capabilities_page::page(&sources, &errors),

@@ -1,5 +1,9 @@
 //! Tasks of the repository: `cargo xtask gen [--check]` and `cargo xtask tidy`.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for the terminal"
+)]
 
 mod capabilities_page;
 mod catalogue;

@@ -1,3 +1,5 @@
 use anyhow::Result;
 use std::path::Path;
-pub(crate) fn run(_root: &Path) -> Result<()> { Ok(()) }
+pub(crate) fn run(_root: &Path) -> Result<()> {
+    Ok(())
+}

@@ -1,6 +1,11 @@
 //! What the log costs: a call's share, the writer's share, group commit against a sync for each entry,
 //! and verification. Prints the ratios that spec/audit.md sets as targets.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 use criterion::{Criterion, criterion_group};
 use kruxos_audit::{AuditLog, Durability, Finished, Kind, Options, Record, Status, redact, verify};
@@ -47,11 +52,17 @@ fn outcome() -> Finished {
 }
 
 fn open(dir: &Path) -> AuditLog {
-    AuditLog::open(dir, Options::default(), Arc::new(SystemClock)).unwrap().0
+    AuditLog::open(dir, Options::default(), Arc::new(SystemClock))
+        .unwrap()
+        .0
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 fn on_the_caller(criterion: &mut Criterion) {
@@ -62,7 +73,9 @@ fn on_the_caller(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     let runtime = runtime();
-    criterion.bench_function("record built by the caller", |bench| bench.iter(|| black_box((record(), outcome()))));
+    criterion.bench_function("record built by the caller", |bench| {
+        bench.iter(|| black_box((record(), outcome())))
+    });
     // A sample at a time, so that the queue never fills; building the record is not the log's.
     criterion.bench_function("begin_read + finish on the caller", |bench| {
         bench.iter_custom(|times| {
@@ -74,7 +87,11 @@ fn on_the_caller(criterion: &mut Criterion) {
                 runtime.block_on(async {
                     let start = Instant::now();
                     for (record, outcome) in calls {
-                        log.begin_read(record).unwrap().finish(outcome).await.unwrap();
+                        log.begin_read(record)
+                            .unwrap()
+                            .finish(outcome)
+                            .await
+                            .unwrap();
                     }
                     spent += start.elapsed();
                     log.flush().await.unwrap();
@@ -91,7 +108,11 @@ fn alone(criterion: &mut Criterion) {
     let log = open(dir.path());
     let runtime = runtime();
     criterion.bench_function("append waited, one writer", |bench| {
-        bench.iter(|| runtime.block_on(log.append(record(), Durability::Waited)).unwrap());
+        bench.iter(|| {
+            runtime
+                .block_on(log.append(record(), Durability::Waited))
+                .unwrap()
+        });
     });
     let file = std::fs::File::create(dir.path().join("plain")).unwrap();
     file.write_all_at(&vec![0; 64 << 20], 0).unwrap();
@@ -135,7 +156,10 @@ fn group_commit(dir: &Path, length: Duration) -> (f64, Duration) {
     });
     let rate = count.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
     waits.sort_unstable();
-    (rate, waits.get(waits.len() / 2).copied().unwrap_or_default())
+    (
+        rate,
+        waits.get(waits.len() / 2).copied().unwrap_or_default(),
+    )
 }
 
 /// The same by 64 threads that append to one file and sync for each entry.
@@ -169,27 +193,41 @@ fn report() {
     let length = Duration::from_secs(3);
     let each = sync_each(dir.path(), length);
     let (grouped, median) = group_commit(&dir.path().join("audit"), length);
-    println!("64 writers: {each:.0}/s with a sync each, {grouped:.0}/s grouped ({median:?} p50): {:.1} times", grouped / each);
+    println!(
+        "64 writers: {each:.0}/s with a sync each, {grouped:.0}/s grouped ({median:?} p50): {:.1} times",
+        grouped / each
+    );
 
     let dir = dir.path().join("verified");
     let log = open(&dir);
     runtime().block_on(async {
         for _ in 0..150 {
             for _ in 0..2_000 {
-                log.begin_read(record()).unwrap().finish(outcome()).await.unwrap();
+                log.begin_read(record())
+                    .unwrap()
+                    .finish(outcome())
+                    .await
+                    .unwrap();
             }
             log.flush().await.unwrap();
         }
     });
     let start = Instant::now();
     let rows = log.reindex().unwrap();
-    println!("index: {:.0} entries/s", rows as f64 / start.elapsed().as_secs_f64());
+    println!(
+        "index: {:.0} entries/s",
+        rows as f64 / start.elapsed().as_secs_f64()
+    );
     drop(log);
     for _ in 0..3 {
         let start = Instant::now();
         let found = verify(&dir).unwrap();
         assert!(found.ok);
-        println!("verify: {:.0} entries/s of {}", found.entries as f64 / start.elapsed().as_secs_f64(), found.entries);
+        println!(
+            "verify: {:.0} entries/s of {}",
+            found.entries as f64 / start.elapsed().as_secs_f64(),
+            found.entries
+        );
     }
     let start = Instant::now();
     let log = open(&dir);

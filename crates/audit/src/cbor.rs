@@ -211,7 +211,10 @@ impl<'a> Reader<'a> {
         let (major, info) = (first >> 5, first & 0x1f);
         let (value, least) = match info {
             0..=23 => return Ok((major, info, u64::from(info))),
-            24 => (u64::from(self.fixed::<1>()?[0]), if major == SIMPLE { 32 } else { 24 }),
+            24 => (
+                u64::from(self.fixed::<1>()?[0]),
+                if major == SIMPLE { 32 } else { 24 },
+            ),
             25 => (u64::from(u16::from_be_bytes(self.fixed()?)), 0x100),
             26 => (u64::from(u32::from_be_bytes(self.fixed()?)), 0x1_0000),
             27 => (u64::from_be_bytes(self.fixed()?), 0x1_0000_0000),
@@ -226,7 +229,11 @@ impl<'a> Reader<'a> {
 
     fn expect_major(&mut self, wanted: u8) -> Result<u64> {
         let (major, _, value) = self.head()?;
-        if major == wanted { Ok(value) } else { Err(CborError::Type) }
+        if major == wanted {
+            Ok(value)
+        } else {
+            Err(CborError::Type)
+        }
     }
 
     pub(crate) fn unsigned(&mut self) -> Result<u64> {
@@ -262,7 +269,9 @@ impl<'a> Reader<'a> {
     pub(crate) fn raw(&mut self) -> Result<&'a [u8]> {
         let start = self.rest;
         self.skip(0)?;
-        start.get(..start.len() - self.rest.len()).ok_or(CborError::Short)
+        start
+            .get(..start.len() - self.rest.len())
+            .ok_or(CborError::Short)
     }
 
     fn skip(&mut self, depth: usize) -> Result<()> {
@@ -298,7 +307,11 @@ impl<'a> Reader<'a> {
     fn next_key(&mut self, previous: Option<&str>) -> Result<&'a str> {
         let key = self.text()?;
         let in_order = previous.is_none_or(|before| (before.len(), before) < (key.len(), key));
-        if in_order { Ok(key) } else { Err(CborError::KeyOrder) }
+        if in_order {
+            Ok(key)
+        } else {
+            Err(CborError::KeyOrder)
+        }
     }
 
     /// The next item as JSON.
@@ -411,7 +424,10 @@ mod tests {
             (json!("\u{6c34}"), "63e6b0b4"),
             (json!([1, [2, 3]]), "8201820203"),
             (json!({"b": [2, 3], "a": 1}), "a26161016162820203"),
-            (json!({"aa": 1, "b": 2}), "a26162026261610 1".replace(' ', "").leak() as &str),
+            (
+                json!({"aa": 1, "b": 2}),
+                "a26162026261610 1".replace(' ', "").leak() as &str,
+            ),
         ];
         for (json, hex) in cases {
             assert_eq!(HEXLOWER.encode(&encoded(&json)), hex, "{json}");
@@ -420,7 +436,18 @@ mod tests {
 
     #[test]
     fn refuses_other_spellings_of_the_same_value() {
-        for hex in ["1817", "190017", "fa3fc00000", "fb3ff8000000000000", "9f01ff", "a2616101616101", "a2616201616101", "7f6161ff", "f818", "c001"] {
+        for hex in [
+            "1817",
+            "190017",
+            "fa3fc00000",
+            "fb3ff8000000000000",
+            "9f01ff",
+            "a2616101616101",
+            "a2616201616101",
+            "7f6161ff",
+            "f818",
+            "c001",
+        ] {
             let raw = HEXLOWER.decode(hex.as_bytes()).unwrap();
             assert!(Reader::new(&raw).value().is_err(), "{hex}");
             assert!(Reader::new(&raw).raw().is_err(), "{hex}");
@@ -434,7 +461,13 @@ mod tests {
             deep = json!([deep]);
         }
         let raw = encoded(&deep);
-        assert!(Reader::new(&raw).value().unwrap().to_string().contains("[TOO DEEP]"));
+        assert!(
+            Reader::new(&raw)
+                .value()
+                .unwrap()
+                .to_string()
+                .contains("[TOO DEEP]")
+        );
         let hostile = vec![0x81; 100_000];
         assert_eq!(Reader::new(&hostile).value(), Err(CborError::Deep));
         assert_eq!(Reader::new(&hostile).raw(), Err(CborError::Deep));

@@ -98,7 +98,9 @@ impl Prepared {
             kind: record.kind,
             capability: record.capability,
             inputs: record.inputs.map(|json| encoded(&json, include_content)),
-            policy_decision: record.policy_decision.map(|json| encoded(&json, include_content)),
+            policy_decision: record
+                .policy_decision
+                .map(|json| encoded(&json, include_content)),
             metadata: record.metadata,
         };
         let ending = Ending {
@@ -114,8 +116,12 @@ impl Prepared {
     /// The entry's body. Parts that would make it larger than [`MAX_ENTRY_BYTES`] are replaced by size
     /// and SHA-256, the largest first.
     pub(crate) fn body(&self, ending: Ending, include_content: bool) -> Body {
-        let output = ending.output_summary.map(|json| encoded(&json, include_content));
-        let usage = ending.resource_usage.map(|json| encoded(&json, include_content));
+        let output = ending
+            .output_summary
+            .map(|json| encoded(&json, include_content));
+        let usage = ending
+            .resource_usage
+            .map(|json| encoded(&json, include_content));
         let mut metadata = Vec::with_capacity(64);
         match redact::object(&self.metadata, include_content) {
             Some(redacted) => cbor::object(&mut metadata, &redacted),
@@ -135,8 +141,15 @@ impl Prepared {
             }
         }
         let [inputs, output, decision, usage, metadata] = parts;
-        let length: usize = [inputs, output, decision, usage, metadata].iter().flatten().map(|part| part.len()).sum();
-        let mut writer = Fields { fields: 0, out: Vec::with_capacity(length + 192) };
+        let length: usize = [inputs, output, decision, usage, metadata]
+            .iter()
+            .flatten()
+            .map(|part| part.len())
+            .sum();
+        let mut writer = Fields {
+            fields: 0,
+            out: Vec::with_capacity(length + 192),
+        };
         writer.actor(&self.actor);
         writer.text(key::SESSION_ID, self.session_id.as_deref());
         writer.text(key::INTERFACE, self.interface.map(Interface::as_str));
@@ -149,7 +162,10 @@ impl Prepared {
         writer.unsigned(key::DURATION_US, ending.duration_us);
         writer.raw(key::RESOURCE_USAGE, usage);
         writer.raw(key::METADATA, metadata);
-        Body { fields: writer.fields, bytes: writer.out }
+        Body {
+            fields: writer.fields,
+            bytes: writer.out,
+        }
     }
 }
 
@@ -167,15 +183,24 @@ fn shrink(parts: &[Option<&[u8]>; 5]) -> [Option<Vec<u8>>; 5] {
     let mut summaries: [Option<Vec<u8>>; 5] = Default::default();
     let mut sizes = parts.map(|part| part.map_or(0, <[u8]>::len));
     while sizes.iter().sum::<usize>() > MAX_ENTRY_BYTES - FIXED_BYTES {
-        let largest = sizes.iter().enumerate().max_by_key(|(_, size)| **size).map_or(0, |(at, _)| at);
-        let (Some(Some(part)), Some(summary), Some(size)) =
-            (parts.get(largest), summaries.get_mut(largest), sizes.get_mut(largest))
-        else {
+        let largest = sizes
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, size)| **size)
+            .map_or(0, |(at, _)| at);
+        let (Some(Some(part)), Some(summary), Some(size)) = (
+            parts.get(largest),
+            summaries.get_mut(largest),
+            sizes.get_mut(largest),
+        ) else {
             break;
         };
         let mut short = Object::new();
         short.insert("size".to_owned(), Value::from(part.len()));
-        short.insert("sha256".to_owned(), Value::from(HEXLOWER.encode(&Sha256::digest(part))));
+        short.insert(
+            "sha256".to_owned(),
+            Value::from(HEXLOWER.encode(&Sha256::digest(part))),
+        );
         short.insert("too_large".to_owned(), Value::Bool(true));
         let mut out = Vec::with_capacity(100);
         cbor::object(&mut out, &short);
@@ -226,7 +251,8 @@ impl Fields {
 }
 
 fn bounded(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_NAME_BYTES)).unwrap_or(text)
+    text.get(..text.floor_char_boundary(MAX_NAME_BYTES))
+        .unwrap_or(text)
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.ffffffZ`.
@@ -250,7 +276,14 @@ pub(crate) fn timestamp_text(at: Timestamp) -> String {
 }
 
 /// Appends the entry's payload to `out` and gives its hash.
-pub(crate) fn seal(out: &mut Vec<u8>, id: &[u8; 16], seq: u64, at: Timestamp, body: &Body, previous: &Hash) -> Hash {
+pub(crate) fn seal(
+    out: &mut Vec<u8>,
+    id: &[u8; 16],
+    seq: u64,
+    at: Timestamp,
+    body: &Body,
+    previous: &Hash,
+) -> Hash {
     let start = out.len();
     let hashed_fields = WRITER_FIELDS + body.fields;
     out.push(0xa0 | hashed_fields);
@@ -305,7 +338,11 @@ impl Link {
         }
         let seq = reader.unsigned()?;
         let (previous_hash, entry_hash) = trailing_hashes(payload).ok_or(CborError::Short)?;
-        Ok(Self { seq, previous_hash, entry_hash })
+        Ok(Self {
+            seq,
+            previous_hash,
+            entry_hash,
+        })
     }
 }
 
@@ -362,7 +399,11 @@ impl<'a> EntryRef<'a> {
     pub(crate) fn decode(payload: &'a [u8]) -> Result<Self, CborError> {
         let mut reader = Reader::new(payload);
         let entry = Self::read(&mut reader)?;
-        if reader.remaining() == 0 { Ok(entry) } else { Err(CborError::Type) }
+        if reader.remaining() == 0 {
+            Ok(entry)
+        } else {
+            Err(CborError::Type)
+        }
     }
 
     /// Reads one entry from the front; `reader` then stands behind it.
@@ -387,7 +428,10 @@ impl<'a> EntryRef<'a> {
             id: uuid::Uuid::from_bytes(self.id).to_string(),
             seq: self.seq,
             timestamp: self.timestamp.to_owned(),
-            actor: Principal { kind: self.actor_kind, name: self.actor_name.into() },
+            actor: Principal {
+                kind: self.actor_kind,
+                name: self.actor_name.into(),
+            },
             session_id: self.session_id.map(str::to_owned),
             interface: self.interface.map(str::to_owned),
             kind: self.kind,
@@ -398,7 +442,11 @@ impl<'a> EntryRef<'a> {
             policy_decision: json(self.policy_decision)?,
             duration_us: self.duration_us,
             resource_usage: json(self.resource_usage)?,
-            metadata: self.metadata.map(|raw| Reader::new(raw).object()).transpose()?.unwrap_or_default(),
+            metadata: self
+                .metadata
+                .map(|raw| Reader::new(raw).object())
+                .transpose()?
+                .unwrap_or_default(),
             schema_version: self.schema_version,
             previous_hash: HEXLOWER.encode(&self.previous_hash),
             entry_hash: HEXLOWER.encode(&self.entry_hash),
@@ -442,7 +490,9 @@ impl<'a> Decoding<'a> {
             key::CAPABILITY => self.capability = Some(reader.text()?),
             key::INPUTS => self.inputs = Some(reader.raw()?),
             key::OUTPUT_SUMMARY => self.output_summary = Some(reader.raw()?),
-            key::STATUS => self.status = Some(Status::from_name(reader.text()?).ok_or(CborError::Type)?),
+            key::STATUS => {
+                self.status = Some(Status::from_name(reader.text()?).ok_or(CborError::Type)?)
+            }
             key::POLICY_DECISION => self.policy_decision = Some(reader.raw()?),
             key::DURATION_US => self.duration_us = Some(reader.unsigned()?),
             key::RESOURCE_USAGE => self.resource_usage = Some(reader.raw()?),
@@ -486,8 +536,15 @@ fn read_actor<'a>(reader: &mut Reader<'a>) -> Result<(PrincipalKind, &'a str), C
     if reader.array_head()? != 2 {
         return Err(CborError::Type);
     }
-    let kinds = [PrincipalKind::Agent, PrincipalKind::User, PrincipalKind::System];
+    let kinds = [
+        PrincipalKind::Agent,
+        PrincipalKind::User,
+        PrincipalKind::System,
+    ];
     let name = reader.text()?;
-    let kind = kinds.into_iter().find(|kind| kind.as_str() == name).ok_or(CborError::Type)?;
+    let kind = kinds
+        .into_iter()
+        .find(|kind| kind.as_str() == name)
+        .ok_or(CborError::Type)?;
     Ok((kind, reader.text()?))
 }

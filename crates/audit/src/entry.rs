@@ -104,7 +104,9 @@ impl Status {
     /// Parses the name that [`Status::as_str`] gives.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Status> {
-        Status::ALL.into_iter().find(|status| status.as_str() == name)
+        Status::ALL
+            .into_iter()
+            .find(|status| status.as_str() == name)
     }
 }
 

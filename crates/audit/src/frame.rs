@@ -1,8 +1,8 @@
 //! Frames in a segment: 4-byte big-endian length, 4-byte CRC-32C of the payload, payload. Behind the
 //! last frame there are only zeros.
 
-use crate::codec::{self, EntryRef, MAX_ENTRY_BYTES};
 use crate::cbor::Reader;
+use crate::codec::{self, EntryRef, MAX_ENTRY_BYTES};
 use rustix::fs::SeekFrom;
 use std::fs::File;
 use std::io;
@@ -31,7 +31,10 @@ pub(crate) fn append(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 fn header(bytes: &[u8]) -> Option<(usize, u32)> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, _) = rest.split_first_chunk::<4>()?;
-    Some((u32::from_be_bytes(*length) as usize, u32::from_be_bytes(*crc)))
+    Some((
+        u32::from_be_bytes(*length) as usize,
+        u32::from_be_bytes(*crc),
+    ))
 }
 
 /// What stands at a place in a segment.
@@ -42,7 +45,12 @@ pub(crate) enum Next<'a> {
     /// No frame: the length is zero, or the file ends here.
     End { offset: u64 },
     /// Neither: `kind` is `frame` (length) or `crc`.
-    Bad { offset: u64, kind: &'static str, expected: Option<u32>, found: Option<u32> },
+    Bad {
+        offset: u64,
+        kind: &'static str,
+        expected: Option<u32>,
+        found: Option<u32>,
+    },
 }
 
 /// Reads a segment from front to back.
@@ -58,7 +66,13 @@ pub(crate) struct Frames<'f> {
 
 impl<'f> Frames<'f> {
     pub(crate) fn new(file: &'f File, offset: u64, read_bytes: usize) -> Self {
-        Self { file, buffer: vec![0; read_bytes], start: 0, end: 0, offset }
+        Self {
+            file,
+            buffer: vec![0; read_bytes],
+            start: 0,
+            end: 0,
+            offset,
+        }
     }
 
     /// Makes `wanted` bytes available if the file has them; says how many there are.
@@ -89,13 +103,21 @@ impl<'f> Frames<'f> {
     pub(crate) fn next(&mut self) -> io::Result<Next<'_>> {
         let offset = self.offset;
         let available = self.fill(HEADER_BYTES)?;
-        let window = self.buffer.get(self.start..self.start + available).unwrap_or_default();
+        let window = self
+            .buffer
+            .get(self.start..self.start + available)
+            .unwrap_or_default();
         let Some((length, crc)) = header(window) else {
             let empty = window.iter().all(|byte| *byte == 0);
             return Ok(if empty {
                 Next::End { offset }
             } else {
-                Next::Bad { offset, kind: "frame", expected: None, found: None }
+                Next::Bad {
+                    offset,
+                    kind: "frame",
+                    expected: None,
+                    found: None,
+                }
             });
         };
         if length == 0 {
@@ -104,16 +126,29 @@ impl<'f> Frames<'f> {
         let total = HEADER_BYTES + length;
         if length > MAX_ENTRY_BYTES || self.fill(total)? < total {
             let (expected, found) = (Some(MAX_ENTRY_BYTES as u32), Some(length as u32));
-            return Ok(Next::Bad { offset, kind: "frame", expected, found });
+            return Ok(Next::Bad {
+                offset,
+                kind: "frame",
+                expected,
+                found,
+            });
         }
         let payload = self.start + HEADER_BYTES..self.start + total;
         let computed = crc32c::crc32c(self.buffer.get(payload.clone()).unwrap_or_default());
         if computed != crc {
-            return Ok(Next::Bad { offset, kind: "crc", expected: Some(computed), found: Some(crc) });
+            return Ok(Next::Bad {
+                offset,
+                kind: "crc",
+                expected: Some(computed),
+                found: Some(crc),
+            });
         }
         self.start += total;
         self.offset += total as u64;
-        Ok(Next::Frame { offset, payload: self.buffer.get(payload).unwrap_or_default() })
+        Ok(Next::Frame {
+            offset,
+            payload: self.buffer.get(payload).unwrap_or_default(),
+        })
     }
 
     /// Looks again at a place; whether a good frame stands there now, which comes next.
@@ -136,7 +171,9 @@ impl<'f> Frames<'f> {
 pub(crate) fn read_one(file: &File, offset: u64) -> io::Result<Option<Vec<u8>>> {
     let mut head = [0u8; HEADER_BYTES];
     file.read_exact_at(&mut head, offset)?;
-    let Some((length, crc)) = header(&head) else { return Ok(None) };
+    let Some((length, crc)) = header(&head) else {
+        return Ok(None);
+    };
     if length == 0 || length > MAX_ENTRY_BYTES {
         return Ok(None);
     }
@@ -166,13 +203,25 @@ pub(crate) fn tail(file: &File, offset: u64) -> io::Result<Tail> {
         return Ok(Tail::Clean);
     }
     if let Some(next) = next_good(&rest) {
-        return Ok(Tail::Damaged { next: Some(offset + next as u64) });
+        return Ok(Tail::Damaged {
+            next: Some(offset + next as u64),
+        });
     }
     let whole = rest.get(HEADER_BYTES..).is_some_and(holds_an_entry);
-    let length = header(&rest).map(|(length, _)| length).filter(|length| (1..=MAX_ENTRY_BYTES).contains(length));
+    let length = header(&rest)
+        .map(|(length, _)| length)
+        .filter(|length| (1..=MAX_ENTRY_BYTES).contains(length));
     let extent = length.map_or(rest.len(), |length| HEADER_BYTES + length);
-    let complete = rest.get(..extent).is_some_and(|frame| length.is_some() && !misses_a_part(frame, offset));
-    Ok(if whole || complete { Tail::Damaged { next: None } } else { Tail::Torn { bytes: rest.len() as u64 } })
+    let complete = rest
+        .get(..extent)
+        .is_some_and(|frame| length.is_some() && !misses_a_part(frame, offset));
+    Ok(if whole || complete {
+        Tail::Damaged { next: None }
+    } else {
+        Tail::Torn {
+            bytes: rest.len() as u64,
+        }
+    })
 }
 
 fn misses_a_part(frame: &[u8], offset: u64) -> bool {
@@ -184,8 +233,12 @@ fn misses_a_part(frame: &[u8], offset: u64) -> bool {
 
 fn holds_an_entry(bytes: &[u8]) -> bool {
     let mut reader = Reader::new(bytes);
-    let Ok(entry) = EntryRef::read(&mut reader) else { return false };
-    let payload = bytes.get(..bytes.len() - reader.remaining()).unwrap_or_default();
+    let Ok(entry) = EntryRef::read(&mut reader) else {
+        return false;
+    };
+    let payload = bytes
+        .get(..bytes.len() - reader.remaining())
+        .unwrap_or_default();
     codec::computed_hash(payload, &entry.previous_hash) == Some(entry.entry_hash)
 }
 
@@ -224,14 +277,26 @@ fn next_good(rest: &[u8]) -> Option<usize> {
     const MARK: [u8; 4] = [0x00, codec::SCHEMA_VERSION as u8, 0x01, 0x50];
     let mut from = 0usize;
     loop {
-        let found = rest.get(from..)?.windows(MARK.len()).position(|window| window == MARK)?;
+        let found = rest
+            .get(from..)?
+            .windows(MARK.len())
+            .position(|window| window == MARK)?;
         let mark = from + found;
         from = mark + 1;
-        let Some(start) = mark.checked_sub(HEADER_BYTES + 1).filter(|start| *start > 0) else { continue };
+        let Some(start) = mark
+            .checked_sub(HEADER_BYTES + 1)
+            .filter(|start| *start > 0)
+        else {
+            continue;
+        };
         let frame = rest.get(start..)?;
-        let Some((length, crc)) = header(frame) else { continue };
+        let Some((length, crc)) = header(frame) else {
+            continue;
+        };
         let payload = frame.get(HEADER_BYTES..HEADER_BYTES + length);
-        if length <= MAX_ENTRY_BYTES && payload.is_some_and(|payload| crc32c::crc32c(payload) == crc) {
+        if length <= MAX_ENTRY_BYTES
+            && payload.is_some_and(|payload| crc32c::crc32c(payload) == crc)
+        {
             return Some(start);
         }
     }

@@ -17,8 +17,8 @@ pub use codec::MAX_ENTRY_BYTES;
 pub use entry::{Durability, Entry, Finished, Kind, Record, Status, entry_json};
 pub use index::{CapabilityStats, ChainState, Page, Query, Stats};
 pub use log::{
-    AuditError, AuditLog, Begun, DEFAULT_SEGMENT_BYTES, MAX_QUEUED, MAX_QUEUED_BYTES, MIN_SEGMENT_BYTES, Options,
-    Position,
+    AuditError, AuditLog, Begun, DEFAULT_SEGMENT_BYTES, MAX_QUEUED, MAX_QUEUED_BYTES,
+    MIN_SEGMENT_BYTES, Options, Position,
 };
 pub use recovery::{ChainBreak, Recovery};
 pub use redact::redact;

@@ -38,7 +38,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { include_content: false, strict: false, segment_bytes: DEFAULT_SEGMENT_BYTES }
+        Self {
+            include_content: false,
+            strict: false,
+            segment_bytes: DEFAULT_SEGMENT_BYTES,
+        }
     }
 }
 
@@ -144,7 +148,12 @@ impl Shared {
     }
 
     /// Puts an entry in its place in the queue; wakes the writer when it has to know.
-    fn push(&self, mut queue: MutexGuard<'_, Queue>, body: Body, waits: bool) -> (Position, Option<Waiting>) {
+    fn push(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        body: Body,
+        waits: bool,
+    ) -> (Position, Option<Waiting>) {
         let seq = queue.next_seq;
         queue.next_seq += 1;
         queue.bytes += body.len();
@@ -156,7 +165,12 @@ impl Shared {
         };
         // Under the lock, so that times follow the sequence as far as the clock lets them.
         let at = self.clock.now();
-        queue.entries.push(Pending { seq, at, body, waiter });
+        queue.entries.push(Pending {
+            seq,
+            at,
+            body,
+            waiter,
+        });
         let crowded = queue.entries.len() == MAX_QUEUED / 8;
         self.nudge(queue, waits || crowded);
         (Position { seq }, waiting)
@@ -205,7 +219,9 @@ async fn wait(waiting: Option<Waiting>) -> Result<(), AuditError> {
     }
 }
 
-fn answer(answer: Result<Result<(), Arc<str>>, oneshot::error::RecvError>) -> Result<(), AuditError> {
+fn answer(
+    answer: Result<Result<(), Arc<str>>, oneshot::error::RecvError>,
+) -> Result<(), AuditError> {
     match answer {
         Ok(Ok(())) => Ok(()),
         Ok(Err(cause)) => Err(AuditError::Stopped(cause.to_string())),
@@ -247,7 +263,11 @@ impl AuditLog {
     ///
     /// # Errors
     /// Another writer, or the directory cannot be used.
-    pub fn open(dir: &Path, options: Options, clock: Arc<dyn Clock>) -> Result<(AuditLog, Recovery), AuditError> {
+    pub fn open(
+        dir: &Path,
+        options: Options,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(AuditLog, Recovery), AuditError> {
         let mut options = options;
         options.segment_bytes = options.segment_bytes.max(MIN_SEGMENT_BYTES);
         let found = recovery::recover(dir, &options, clock.now())?;
@@ -272,7 +292,10 @@ impl AuditLog {
             index: Index::default(),
             options,
         });
-        let thread = |source| AuditError::Io { context: "cannot start a thread".to_owned(), source };
+        let thread = |source| AuditError::Io {
+            context: "cannot start a thread".to_owned(),
+            source,
+        };
         let (keeper, keeping) = Keeper::start().map_err(thread)?;
         keeper.prepare_spare(dir, shared.options.segment_bytes);
         for record in found.records {
@@ -280,7 +303,13 @@ impl AuditLog {
             let body = prepared.body(ending, shared.options.include_content);
             shared.push(shared.lock(), body, false);
         }
-        let mut writer = Writer::new(Arc::clone(&shared), keeper, found.start, found.last_hash, found.lock);
+        let mut writer = Writer::new(
+            Arc::clone(&shared),
+            keeper,
+            found.start,
+            found.last_hash,
+            found.lock,
+        );
         // What recovery found is on disk before anything else is accepted.
         writer.commit_queued()?;
         let writing = std::thread::Builder::new()
@@ -288,8 +317,16 @@ impl AuditLog {
             .spawn(move || writer.run())
             .map_err(thread)?;
         let indexing = crate::index::start(&shared).map_err(thread)?;
-        let handle = Handle { shared, threads: vec![writing, keeping, indexing] };
-        Ok((AuditLog { handle: Arc::new(handle) }, report))
+        let handle = Handle {
+            shared,
+            threads: vec![writing, keeping, indexing],
+        };
+        Ok((
+            AuditLog {
+                handle: Arc::new(handle),
+            },
+            report,
+        ))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -308,7 +345,12 @@ impl AuditLog {
             queue.reserved += 1;
         }
         let (prepared, _) = Prepared::new(record, shared.options.include_content);
-        Ok(Begun { log: self.clone(), prepared: Some(prepared), waits: shared.options.strict, intent: None })
+        Ok(Begun {
+            log: self.clone(),
+            prepared: Some(prepared),
+            waits: shared.options.strict,
+            intent: None,
+        })
     }
 
     /// Begins a call with side effects: an intent entry is queued at once; [`Begun::durable`] waits for it.
@@ -325,15 +367,26 @@ impl AuditLog {
         Shared::admit(&queue, 2)?;
         queue.reserved += 1;
         let (position, waiting) = shared.push(queue, body, true);
-        prepared.metadata.insert("intent_seq".to_owned(), Value::from(position.seq));
-        Ok(Begun { log: self.clone(), prepared: Some(prepared), waits: true, intent: waiting })
+        prepared
+            .metadata
+            .insert("intent_seq".to_owned(), Value::from(position.seq));
+        Ok(Begun {
+            log: self.clone(),
+            prepared: Some(prepared),
+            waits: true,
+            intent: waiting,
+        })
     }
 
     /// Appends one entry on its own. With [`Durability::Waited`] resolves when it is on disk.
     ///
     /// # Errors
     /// The log has stopped or is full.
-    pub async fn append(&self, record: Record, durability: Durability) -> Result<Position, AuditError> {
+    pub async fn append(
+        &self,
+        record: Record,
+        durability: Durability,
+    ) -> Result<Position, AuditError> {
         let shared = self.shared();
         let waits = durability == Durability::Waited || shared.options.strict;
         Shared::admit(&shared.lock(), 1)?;
@@ -433,9 +486,15 @@ impl Begun {
         Ok(position)
     }
 
-    fn end(&mut self, ending: Ending, metadata: Object) -> Result<(Position, Option<Waiting>), AuditError> {
+    fn end(
+        &mut self,
+        ending: Ending,
+        metadata: Object,
+    ) -> Result<(Position, Option<Waiting>), AuditError> {
         let Some(mut prepared) = self.prepared.take() else {
-            return Err(AuditError::Stopped("the call's result was written already".to_owned()));
+            return Err(AuditError::Stopped(
+                "the call's result was written already".to_owned(),
+            ));
         };
         let shared = self.log.shared();
         prepared.metadata.extend(metadata);
@@ -473,5 +532,8 @@ impl Drop for Begun {
 pub(crate) fn decoded(payload: &[u8]) -> Result<Entry, AuditError> {
     crate::codec::EntryRef::decode(payload)
         .and_then(crate::codec::EntryRef::to_entry)
-        .map_err(|error| AuditError::Io { context: "an entry does not decode".to_owned(), source: std::io::Error::other(error) })
+        .map_err(|error| AuditError::Io {
+            context: "an entry does not decode".to_owned(),
+            source: std::io::Error::other(error),
+        })
 }

@@ -56,7 +56,11 @@ pub(crate) struct Recovered {
     pub(crate) lock: File,
 }
 
-pub(crate) fn recover(dir: &Path, options: &Options, now: Timestamp) -> Result<Recovered, AuditError> {
+pub(crate) fn recover(
+    dir: &Path,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Recovered, AuditError> {
     let fail = |context: &str| {
         let context = format!("{context} {}", dir.display());
         move |source| AuditError::Io { context, source }
@@ -67,7 +71,10 @@ pub(crate) fn recover(dir: &Path, options: &Options, now: Timestamp) -> Result<R
     let Some(((name, path), before)) = segments.split_last() else {
         let mut metadata = Object::new();
         metadata.insert("event".to_owned(), Value::from("log_created"));
-        metadata.insert("created_at".to_owned(), Value::from(codec::timestamp_text(now)));
+        metadata.insert(
+            "created_at".to_owned(),
+            Value::from(codec::timestamp_text(now)),
+        );
         return Ok(Recovered {
             start: Start::New(None),
             last_hash: genesis()?,
@@ -78,9 +85,12 @@ pub(crate) fn recover(dir: &Path, options: &Options, now: Timestamp) -> Result<R
         });
     };
     let file = segment::open_read_write(path).map_err(fail("cannot open the last segment in"))?;
-    let (check, end) = check_end(name, &file, before).map_err(fail("cannot read the last segments in"))?;
+    let (check, end) =
+        check_end(name, &file, before).map_err(fail("cannot read the last segments in"))?;
     match end {
-        SegmentEnd::Good { offset, torn_bytes } => resume(name, file, offset, torn_bytes, check, options, lock),
+        SegmentEnd::Good { offset, torn_bytes } => {
+            resume(name, file, offset, torn_bytes, check, options, lock)
+        }
         SegmentEnd::Broken { found } => start_anew(name, found, check, lock),
     }
     .map_err(fail("cannot recover the log in"))
@@ -92,7 +102,10 @@ fn check_end(
     file: &File,
     before: &[(SegmentName, PathBuf)],
 ) -> io::Result<(Check, SegmentEnd)> {
-    let empty = !matches!(Frames::new(file, 0, frame::READ_BYTES).next()?, Next::Frame { .. });
+    let empty = !matches!(
+        Frames::new(file, 0, frame::READ_BYTES).next()?,
+        Next::Frame { .. }
+    );
     let mut check = match before.split_last() {
         Some(((earlier, path), before)) if empty => {
             let mut check = Check::after(before)?;
@@ -154,13 +167,22 @@ fn resume(
         last_hash,
         next_seq: check.next_seq,
         records,
-        report: Recovery { torn_bytes, breaks: Vec::new(), last_seq: check.next_seq.checked_sub(1) },
+        report: Recovery {
+            torn_bytes,
+            breaks: Vec::new(),
+            last_seq: check.next_seq.checked_sub(1),
+        },
         lock,
     })
 }
 
 /// Leaves the damaged segment as it is and starts a new chain behind it.
-fn start_anew(name: &SegmentName, found: ChainBreak, check: Check, lock: File) -> io::Result<Recovered> {
+fn start_anew(
+    name: &SegmentName,
+    found: ChainBreak,
+    check: Check,
+    lock: File,
+) -> io::Result<Recovered> {
     let genesis = genesis().map_err(io::Error::other)?;
     let mut metadata = Object::new();
     metadata.insert("event".to_owned(), Value::from("chain_break"));
@@ -175,7 +197,11 @@ fn start_anew(name: &SegmentName, found: ChainBreak, check: Check, lock: File) -
         last_hash: genesis,
         next_seq: check.next_seq,
         records: vec![Record::system(Kind::ChainBreak, Status::Error, metadata)],
-        report: Recovery { torn_bytes: 0, breaks: vec![found], last_seq: check.next_seq.checked_sub(1) },
+        report: Recovery {
+            torn_bytes: 0,
+            breaks: vec![found],
+            last_seq: check.next_seq.checked_sub(1),
+        },
         lock,
     })
 }
@@ -196,7 +222,10 @@ fn make_private(dir: &Path) -> io::Result<()> {
 
 fn take_lock(dir: &Path) -> Result<File, AuditError> {
     let path = dir.join("lock");
-    let fail = |source| AuditError::Io { context: format!("cannot lock {}", path.display()), source };
+    let fail = |source| AuditError::Io {
+        context: format!("cannot lock {}", path.display()),
+        source,
+    };
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -240,11 +269,18 @@ impl Check {
                 file.read_exact_at(&mut tail, at)?;
             }
             // The sequence number is not known from the tail; the first entry of the last segment says.
-            last = codec::trailing_hashes(&tail)
-                .map(|(previous_hash, entry_hash)| Link { seq: 0, previous_hash, entry_hash });
+            last = codec::trailing_hashes(&tail).map(|(previous_hash, entry_hash)| Link {
+                seq: 0,
+                previous_hash,
+                entry_hash,
+            });
             break;
         }
-        Ok(Self { last, next_seq: 0, first: before.is_empty() })
+        Ok(Self {
+            last,
+            next_seq: 0,
+            first: before.is_empty(),
+        })
     }
 
     fn segment(&mut self, name: &SegmentName, file: &File) -> io::Result<SegmentEnd> {
@@ -260,7 +296,12 @@ impl Check {
                     Err(problem) => return self.broken(name, file, offset, problem),
                 },
                 Next::End { offset } => (offset, ("frame", None, None)),
-                Next::Bad { offset, kind, expected, found } => (offset, (kind, expected, found)),
+                Next::Bad {
+                    offset,
+                    kind,
+                    expected,
+                    found,
+                } => (offset, (kind, expected, found)),
             };
             let torn_bytes = match frame::tail(file, offset)? {
                 Tail::Clean => 0,
@@ -269,7 +310,12 @@ impl Check {
                     let (kind, expected, found) = bad;
                     let hex = |number: Option<u32>| number.map(|number| format!("{number:08x}"));
                     let (expected, found) = (hex(expected), hex(found));
-                    let problem = Problem { kind, seq: Some(self.next_seq), expected, found };
+                    let problem = Problem {
+                        kind,
+                        seq: Some(self.next_seq),
+                        expected,
+                        found,
+                    };
                     return self.broken(name, file, offset, problem);
                 }
             };
@@ -278,7 +324,13 @@ impl Check {
     }
 
     /// Looks for the highest sequence number behind the damage, so that none is given twice.
-    fn broken(&mut self, name: &SegmentName, file: &File, offset: u64, problem: Problem) -> io::Result<SegmentEnd> {
+    fn broken(
+        &mut self,
+        name: &SegmentName,
+        file: &File,
+        offset: u64,
+        problem: Problem,
+    ) -> io::Result<SegmentEnd> {
         let mut frames = Frames::new(file, offset, frame::READ_BYTES);
         problem.seq.into_iter().for_each(|seq| self.skip(seq));
         loop {
@@ -288,7 +340,8 @@ impl Check {
                         self.skip(link.seq);
                     }
                 }
-                Next::End { offset } | Next::Bad { offset, .. } => match frame::tail(file, offset)? {
+                Next::End { offset } | Next::Bad { offset, .. } => match frame::tail(file, offset)?
+                {
                     Tail::Damaged { next: Some(next) } => frames.jump(next),
                     _ => break,
                 },
@@ -314,7 +367,12 @@ impl Check {
 
     fn entry(&mut self, payload: &[u8], at_start: bool) -> Result<(), Problem> {
         let Ok(link) = Link::of(payload) else {
-            return Err(Problem { kind: "decode", seq: None, expected: None, found: None });
+            return Err(Problem {
+                kind: "decode",
+                seq: None,
+                expected: None,
+                found: None,
+            });
         };
         let computed = codec::computed_hash(payload, &link.previous_hash);
         if computed != Some(link.entry_hash) {
@@ -328,8 +386,13 @@ impl Check {
         }
         // The first entry of the log and the one after a recorded break start a chain of their own.
         let starts_chain = at_start
-            && (self.first || EntryRef::decode(payload).is_ok_and(|entry| entry.kind == Kind::ChainBreak));
-        if !starts_chain && self.last.is_none_or(|last| last.entry_hash != link.previous_hash) {
+            && (self.first
+                || EntryRef::decode(payload).is_ok_and(|entry| entry.kind == Kind::ChainBreak));
+        if !starts_chain
+            && self
+                .last
+                .is_none_or(|last| last.entry_hash != link.previous_hash)
+        {
             return Err(Problem {
                 kind: "previous_hash",
                 seq: Some(link.seq),

@@ -28,7 +28,15 @@ const SECRET_NAMES: &[(&str, bool)] = &[
 /// Fields that hold the content of a file, a message or a request. Stored as `{size, sha256}`.
 const CONTENT_NAMES: [&str; 3] = ["content", "body", "stdin"];
 /// Fields whose 64 hex digits are a digest, not a token.
-const DIGEST_NAMES: [&str; 7] = ["sha256", "hash", "checksum", "digest", "etag", "previous_hash", "entry_hash"];
+const DIGEST_NAMES: [&str; 7] = [
+    "sha256",
+    "hash",
+    "checksum",
+    "digest",
+    "etag",
+    "previous_hash",
+    "entry_hash",
+];
 /// Shapes of known credentials. Each alternative starts with a literal, so that the search can skip
 /// text that holds none.
 const SHAPES: &str = concat!(
@@ -98,7 +106,9 @@ impl Redactor {
 
     fn object(&self, map: &Object) -> Option<Object> {
         // `{name: "Authorization", value: …}` names its field in a value.
-        let named = ["name", "key"].iter().find_map(|at| map.get(*at).and_then(Value::as_str));
+        let named = ["name", "key"]
+            .iter()
+            .find_map(|at| map.get(*at).and_then(Value::as_str));
         let mut changed: Vec<(&String, Value)> = Vec::new();
         let mut renamed: Vec<(&String, String)> = Vec::new();
         for (name, item) in map {
@@ -129,7 +139,10 @@ impl Redactor {
                 Some((_, new)) => new,
                 None => item.clone(),
             };
-            let name = renamed.iter().find(|(at, _)| *at == name).map_or(name, |(_, clean)| clean);
+            let name = renamed
+                .iter()
+                .find(|(at, _)| *at == name)
+                .map_or(name, |(_, clean)| clean);
             out.insert(name.clone(), item);
         }
         Some(out)
@@ -137,7 +150,9 @@ impl Redactor {
 }
 
 fn marker(field: &str) -> String {
-    let short = field.get(..field.floor_char_boundary(MAX_NAME)).unwrap_or(field);
+    let short = field
+        .get(..field.floor_char_boundary(MAX_NAME))
+        .unwrap_or(field);
     let short = scrub(short, "key").map_or(Cow::Borrowed(short), Cow::Owned);
     format!("[REDACTED:{short}]")
 }
@@ -149,7 +164,9 @@ fn is_secret(field: &str, item: &Value) -> bool {
         Value::Number(_) => true,
         _ => false,
     };
-    let Some(secret_numbers) = secret_name(field) else { return false };
+    let Some(secret_numbers) = secret_name(field) else {
+        return false;
+    };
     secret_numbers || !number
 }
 
@@ -161,7 +178,9 @@ fn secret_name(name: &str) -> Option<bool> {
         if matches!(byte, b'_' | b'-' | b'.' | b' ') {
             continue;
         }
-        let Some(place) = plain.get_mut(length) else { break };
+        let Some(place) = plain.get_mut(length) else {
+            break;
+        };
         *place = byte.to_ascii_lowercase();
         length += 1;
     }
@@ -186,12 +205,19 @@ fn summary(item: &Value) -> Option<Value> {
         Value::Null => return None,
         Value::String(text) => Cow::Borrowed(text.as_bytes()),
         // A body that was summarised before it came here.
-        Value::Object(map) if map.len() == 2 && map.contains_key("size") && map.contains_key("sha256") => return None,
+        Value::Object(map)
+            if map.len() == 2 && map.contains_key("size") && map.contains_key("sha256") =>
+        {
+            return None;
+        }
         other => Cow::Owned(other.to_string().into_bytes()),
     };
     let mut summary = Object::new();
     summary.insert("size".to_owned(), Value::from(bytes.len()));
-    summary.insert("sha256".to_owned(), Value::from(HEXLOWER.encode(&Sha256::digest(&bytes))));
+    summary.insert(
+        "sha256".to_owned(),
+        Value::from(HEXLOWER.encode(&Sha256::digest(&bytes))),
+    );
     Some(Value::Object(summary))
 }
 
@@ -203,17 +229,18 @@ fn scrub(text: &str, field: &str) -> Option<String> {
     let mut clean = Cow::Borrowed(text);
     match &*SHAPE {
         Some(shape) => {
-            if let Cow::Owned(new) = shape.replace_all(text, regex::NoExpand(&format_marker(field))) {
+            if let Cow::Owned(new) = shape.replace_all(text, regex::NoExpand(&format_marker(field)))
+            {
                 clean = Cow::Owned(new);
             }
         }
         // A table that does not compile is caught by a test; until then nothing passes.
         None => return Some(format_marker(field).into_owned()),
     }
-    if !DIGEST_NAMES.contains(&field) {
-        if let Some(new) = without_hex_tokens(&clean, field) {
-            clean = Cow::Owned(new);
-        }
+    if !DIGEST_NAMES.contains(&field)
+        && let Some(new) = without_hex_tokens(&clean, field)
+    {
+        clean = Cow::Owned(new);
     }
     match clean {
         Cow::Owned(new) => Some(new),
@@ -221,12 +248,15 @@ fn scrub(text: &str, field: &str) -> Option<String> {
     }
 }
 
+/// Made anew for each field but the most common ones, which most text is searched under.
 fn format_marker(field: &str) -> Cow<'static, str> {
     match field {
         "path" => Cow::Borrowed("[REDACTED:path]"),
         "value" => Cow::Borrowed("[REDACTED:value]"),
         _ => {
-            let short = field.get(..field.floor_char_boundary(MAX_NAME)).unwrap_or(field);
+            let short = field
+                .get(..field.floor_char_boundary(MAX_NAME))
+                .unwrap_or(field);
             Cow::Owned(format!("[REDACTED:{short}]"))
         }
     }
@@ -277,9 +307,23 @@ mod tests {
     #[test]
     fn every_secret_name_is_found_at_any_depth_and_in_any_spelling() {
         for name in [
-            "api_key", "apiKey", "X-Api-Key", "token", "access_token", "Password", "db.password", "client_secret",
-            "secret", "credentials", "Authorization", "private_key", "AWS_ACCESS_KEY_ID", "refresh_token", "passphrase",
-            "Set-Cookie", "secret_access_key",
+            "api_key",
+            "apiKey",
+            "X-Api-Key",
+            "token",
+            "access_token",
+            "Password",
+            "db.password",
+            "client_secret",
+            "secret",
+            "credentials",
+            "Authorization",
+            "private_key",
+            "AWS_ACCESS_KEY_ID",
+            "refresh_token",
+            "passphrase",
+            "Set-Cookie",
+            "secret_access_key",
         ] {
             let json = json!({"a": [{"headers": {name: "hunter2 and more"}}], "path": "x"});
             let text = redact(&json).to_string();
@@ -288,7 +332,10 @@ mod tests {
             assert!(text.contains("\"path\":\"x\""), "{text}");
         }
         let nested = redact(&json!({"secrets": {"a": "one", "b": ["two"]}, "password": 1234}));
-        assert_eq!(nested, json!({"secrets": "[REDACTED:secrets]", "password": "[REDACTED:password]"}));
+        assert_eq!(
+            nested,
+            json!({"secrets": "[REDACTED:secrets]", "password": "[REDACTED:password]"})
+        );
     }
 
     #[test]
@@ -308,10 +355,22 @@ mod tests {
         let github = format!("ghp_{}", "a1B2".repeat(9));
         let user = format!("krx_user_{}", "Ab-_".repeat(10));
         let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----";
-        for secret in [&hex, jwt, "AKIAIOSFODNN7EXAMPLE", &github, "xoxb-1234567890-abc", &user, pem] {
+        for secret in [
+            &hex,
+            jwt,
+            "AKIAIOSFODNN7EXAMPLE",
+            &github,
+            "xoxb-1234567890-abc",
+            &user,
+            pem,
+        ] {
             let json = json!({"args": [format!("run --with {secret} now")]});
-            assert_eq!(redact(&json), json!({"args": ["run --with [REDACTED:args] now"]}), "{secret}");
-            assert_eq!(redact(&json!({secret: 1})).to_string().contains(secret), false);
+            assert_eq!(
+                redact(&json),
+                json!({"args": ["run --with [REDACTED:args] now"]}),
+                "{secret}"
+            );
+            assert!(!redact(&json!({secret: 1})).to_string().contains(secret));
         }
         let two = redact(&json!(format!("{hex} {hex}")));
         assert_eq!(two, json!("[REDACTED:value] [REDACTED:value]"));
@@ -324,9 +383,15 @@ mod tests {
     #[test]
     fn a_pair_of_name_and_value_is_one_field() {
         let pair = json!({"key": "github_token", "value": {"a": "s3cret"}});
-        assert_eq!(redact(&pair), json!({"key": "github_token", "value": "[REDACTED:github_token]"}));
+        assert_eq!(
+            redact(&pair),
+            json!({"key": "github_token", "value": "[REDACTED:github_token]"})
+        );
         let header = json!([{"name": "Cookie", "value": "id=1"}]);
-        assert_eq!(redact(&header), json!([{"name": "Cookie", "value": "[REDACTED:Cookie]"}]));
+        assert_eq!(
+            redact(&header),
+            json!([{"name": "Cookie", "value": "[REDACTED:Cookie]"}])
+        );
     }
 
     #[test]

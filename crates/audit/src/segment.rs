@@ -28,11 +28,23 @@ pub(crate) struct SegmentName {
 
 impl SegmentName {
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        let (day, number) = name.strip_prefix("audit-")?.strip_suffix(".log")?.split_once('.')?;
+        let (day, number) = name
+            .strip_prefix("audit-")?
+            .strip_suffix(".log")?
+            .split_once('.')?;
         let day_ok = day.len() == 10
-            && day.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+            && day.bytes().enumerate().all(|(at, byte)| {
+                if at == 4 || at == 7 {
+                    byte == b'-'
+                } else {
+                    byte.is_ascii_digit()
+                }
+            });
         let number_ok = number.len() >= 3 && number.bytes().all(|byte| byte.is_ascii_digit());
-        let parsed = Self { day: day.to_owned(), number: number.parse().ok()? };
+        let parsed = Self {
+            day: day.to_owned(),
+            number: number.parse().ok()?,
+        };
         (day_ok && number_ok && parsed.to_string() == name).then_some(parsed)
     }
 
@@ -41,7 +53,10 @@ impl SegmentName {
     pub(crate) fn following(last: Option<&SegmentName>, at: Timestamp) -> Self {
         let day = day_of(at);
         match last {
-            Some(last) if last.day >= day => Self { day: last.day.clone(), number: last.number + 1 },
+            Some(last) if last.day >= day => Self {
+                day: last.day.clone(),
+                number: last.number + 1,
+            },
             _ => Self { day, number: 0 },
         }
     }
@@ -61,7 +76,12 @@ impl fmt::Display for SegmentName {
 /// The UTC day as `YYYY-MM-DD`.
 pub(crate) fn day_of(at: Timestamp) -> String {
     let civil = jiff::tz::Offset::UTC.to_datetime(at);
-    format!("{:04}-{:02}-{:02}", civil.year(), civil.month(), civil.day())
+    format!(
+        "{:04}-{:02}-{:02}",
+        civil.year(),
+        civil.month(),
+        civil.day()
+    )
 }
 
 /// The log's segments in the order of the chain.
@@ -96,7 +116,8 @@ pub(crate) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
 
 /// A spare of other settings is none.
 fn is_spare(path: &Path, bytes: u64) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == bytes)
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.len() == bytes)
 }
 
 /// The keeper's part; the writer never touches a spare that is being made.
@@ -111,7 +132,12 @@ fn make_spare(dir: &Path, bytes: u64) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)?;
     reserve(&file, bytes)?;
     file.sync_all()?;
     std::fs::rename(&unfinished, &path)
@@ -132,12 +158,21 @@ pub(crate) struct Active {
 impl Active {
     /// Goes on in a segment that exists; nothing but zeros lies behind `offset`.
     pub(crate) fn resume(name: SegmentName, file: File, offset: u64, size: u64) -> Self {
-        Self { name, file: Arc::new(file), offset, size, zeros: Arc::new(Zeros::from(offset)) }
+        Self {
+            name,
+            file: Arc::new(file),
+            offset,
+            size,
+            zeros: Arc::new(Zeros::from(offset)),
+        }
     }
 
     /// Takes the spare, or makes a segment now when none is ready.
     pub(crate) fn create(dir: &Path, name: SegmentName, size: u64) -> Result<Self, AuditError> {
-        let fail = |source| AuditError::Io { context: format!("cannot make the segment {name}"), source };
+        let fail = |source| AuditError::Io {
+            context: format!("cannot make the segment {name}"),
+            source,
+        };
         let path = dir.join(name.to_string());
         if path.exists() {
             return Err(fail(io::ErrorKind::AlreadyExists.into()));
@@ -146,12 +181,22 @@ impl Active {
         if is_spare(&spare, size) {
             std::fs::rename(&spare, &path).map_err(fail)?;
         } else {
-            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            let made = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path);
             made.and_then(|file| reserve(&file, size)).map_err(fail)?;
         }
         sync_dir(dir).map_err(fail)?;
         let file = open_read_write(&path).map_err(fail)?;
-        Ok(Self { name, file: Arc::new(file), offset: 0, size, zeros: Arc::new(Zeros::from(0)) })
+        Ok(Self {
+            name,
+            file: Arc::new(file),
+            offset: 0,
+            size,
+            zeros: Arc::new(Zeros::from(0)),
+        })
     }
 
     /// Writes frames behind the last one. They are on disk only after a sync.
@@ -161,7 +206,11 @@ impl Active {
         self.file.write_all_at(frames, self.offset)?;
         self.offset = end;
         if zeroed < self.size && zeroed - end < ZERO_LOW {
-            keeper.ask(Job::Zeros { file: Arc::clone(&self.file), zeros: Arc::clone(&self.zeros), size: self.size });
+            keeper.ask(Job::Zeros {
+                file: Arc::clone(&self.file),
+                zeros: Arc::clone(&self.zeros),
+                size: self.size,
+            });
         }
         Ok(())
     }
@@ -189,7 +238,13 @@ struct ZeroState {
 
 impl Zeros {
     fn from(offset: u64) -> Self {
-        Self { state: Mutex::new(ZeroState { zeroed: offset, busy_to: offset }), done: Condvar::new() }
+        Self {
+            state: Mutex::new(ZeroState {
+                zeroed: offset,
+                busy_to: offset,
+            }),
+            done: Condvar::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, ZeroState> {
@@ -200,7 +255,10 @@ impl Zeros {
     fn claim(&self, end: u64) -> u64 {
         let mut state = self.lock();
         while end > state.zeroed && state.busy_to > state.zeroed {
-            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .done
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.zeroed = state.zeroed.max(end);
         state.busy_to = state.busy_to.max(state.zeroed);
@@ -215,7 +273,9 @@ impl Zeros {
             (state.zeroed, to)
         };
         let zeros = vec![0; to.saturating_sub(from) as usize];
-        let result = file.write_all_at(&zeros, from).and_then(|()| file.sync_data());
+        let result = file
+            .write_all_at(&zeros, from)
+            .and_then(|()| file.sync_data());
         let mut state = self.lock();
         if result.is_ok() {
             state.zeroed = to;
@@ -229,8 +289,15 @@ impl Zeros {
 
 #[derive(Debug)]
 enum Job {
-    Spare { dir: PathBuf, size: u64 },
-    Zeros { file: Arc<File>, zeros: Arc<Zeros>, size: u64 },
+    Spare {
+        dir: PathBuf,
+        size: u64,
+    },
+    Zeros {
+        file: Arc<File>,
+        zeros: Arc<Zeros>,
+        size: u64,
+    },
 }
 
 /// A thread that makes the next segment and writes zeros ahead, so that the writer never waits for it.
@@ -244,13 +311,18 @@ impl Keeper {
     pub(crate) fn start() -> io::Result<(Self, std::thread::JoinHandle<()>)> {
         // One spare and one stretch of zeros can be wanted at a time.
         let (jobs, work) = sync_channel(4);
-        let thread = std::thread::Builder::new().name("audit-keeper".to_owned()).spawn(move || keep(&work))?;
+        let thread = std::thread::Builder::new()
+            .name("audit-keeper".to_owned())
+            .spawn(move || keep(&work))?;
         Ok((Self { jobs }, thread))
     }
 
     /// Wants the next segment made.
     pub(crate) fn prepare_spare(&self, dir: &Path, size: u64) {
-        self.ask(Job::Spare { dir: dir.to_owned(), size });
+        self.ask(Job::Spare {
+            dir: dir.to_owned(),
+            size,
+        });
     }
 
     fn ask(&self, job: Job) {
@@ -290,16 +362,34 @@ mod tests {
         let back = SegmentName::following(Some(&second), earlier);
         assert_eq!(back.to_string(), "audit-2026-03-01.002.log");
         let later: Timestamp = "2026-03-02T23:00:00Z".parse().unwrap();
-        assert_eq!(SegmentName::following(Some(&back), later).to_string(), "audit-2026-03-02.000.log");
+        assert_eq!(
+            SegmentName::following(Some(&back), later).to_string(),
+            "audit-2026-03-02.000.log"
+        );
         assert!(first < second && second < back);
-        let many = SegmentName { day: "2026-03-01".to_owned(), number: 1000 };
-        assert!(SegmentName { number: 999, ..many.clone() } < many);
+        let many = SegmentName {
+            day: "2026-03-01".to_owned(),
+            number: 1000,
+        };
+        assert!(
+            SegmentName {
+                number: 999,
+                ..many.clone()
+            } < many
+        );
         assert_eq!(SegmentName::parse(&many.to_string()), Some(many));
     }
 
     #[test]
     fn other_names_are_no_segments() {
-        for name in ["audit-2026-03-01.log", "audit-2026-3-1.000.log", "audit-2026-03-01.00.log", "audit-2026-03-01.0000.log", "index.db", "audit-2026-03-01.000.log.bak"] {
+        for name in [
+            "audit-2026-03-01.log",
+            "audit-2026-3-1.000.log",
+            "audit-2026-03-01.00.log",
+            "audit-2026-03-01.0000.log",
+            "index.db",
+            "audit-2026-03-01.000.log.bak",
+        ] {
             assert_eq!(SegmentName::parse(name), None, "{name}");
         }
     }

@@ -39,13 +39,18 @@ pub struct Report {
 /// # Errors
 /// The files cannot be read.
 pub fn verify(dir: &Path) -> Result<Report, AuditError> {
-    let fail = |source| AuditError::Io { context: format!("cannot verify {}", dir.display()), source };
+    let fail = |source| AuditError::Io {
+        context: format!("cannot verify {}", dir.display()),
+        source,
+    };
     let segments = segment::list(dir).map_err(fail)?;
     let mut chain = Chain::default();
     for (at, (name, path)) in segments.iter().enumerate() {
         let newest = at + 1 == segments.len();
         let file = File::open(path).map_err(fail)?;
-        chain.segment(&name.to_string(), &file, newest).map_err(fail)?;
+        chain
+            .segment(&name.to_string(), &file, newest)
+            .map_err(fail)?;
         chain.report.files += 1;
     }
     let mut report = chain.report;
@@ -63,13 +68,28 @@ struct Chain {
 }
 
 impl Chain {
-    fn note(&mut self, file: &str, offset: u64, seq: Option<u64>, kind: &str, expected: Option<String>, found: Option<String>) {
+    fn note(
+        &mut self,
+        file: &str,
+        offset: u64,
+        seq: Option<u64>,
+        kind: &str,
+        expected: Option<String>,
+        found: Option<String>,
+    ) {
         if self.report.breaks.len() >= MAX_BREAKS {
             self.report.more_breaks = true;
             return;
         }
         let kind = kind.to_owned();
-        self.report.breaks.push(ChainBreak { file: file.to_owned(), seq, offset, kind, expected, found });
+        self.report.breaks.push(ChainBreak {
+            file: file.to_owned(),
+            seq,
+            offset,
+            kind,
+            expected,
+            found,
+        });
     }
 
     fn segment(&mut self, name: &str, file: &File, newest: bool) -> io::Result<()> {
@@ -83,7 +103,12 @@ impl Chain {
                     continue;
                 }
                 Next::End { offset } => (offset, "frame", None, None),
-                Next::Bad { offset, kind, expected, found } => (offset, kind, expected, found),
+                Next::Bad {
+                    offset,
+                    kind,
+                    expected,
+                    found,
+                } => (offset, kind, expected, found),
             };
             let hex = |number: Option<u32>| number.map(|number| format!("{number:08x}"));
             let next = match frame::tail(file, offset)? {
@@ -93,14 +118,28 @@ impl Chain {
                     return Ok(());
                 }
                 Tail::Torn { .. } => {
-                    self.note(name, offset, Some(self.next_seq), "truncated", hex(expected), hex(found));
+                    self.note(
+                        name,
+                        offset,
+                        Some(self.next_seq),
+                        "truncated",
+                        hex(expected),
+                        hex(found),
+                    );
                     None
                 }
                 // A writer at work: what was not there a moment ago is there now, and in order. It writes
                 // from front to back, so a place before what `tail` saw is complete when read after it.
                 Tail::Damaged { .. } if newest && frames.good_at(offset)? => continue,
                 Tail::Damaged { next } => {
-                    self.note(name, offset, Some(self.next_seq), kind, hex(expected), hex(found));
+                    self.note(
+                        name,
+                        offset,
+                        Some(self.next_seq),
+                        kind,
+                        hex(expected),
+                        hex(found),
+                    );
                     next
                 }
             };
@@ -117,7 +156,14 @@ impl Chain {
         let entry = match EntryRef::decode(payload) {
             Ok(entry) => entry,
             Err(error) => {
-                self.note(name, offset, Some(self.next_seq), "decode", None, Some(error.to_string()));
+                self.note(
+                    name,
+                    offset,
+                    Some(self.next_seq),
+                    "decode",
+                    None,
+                    Some(error.to_string()),
+                );
                 self.after_damage = true;
                 return;
             }
@@ -126,7 +172,14 @@ impl Chain {
         if computed != Some(entry.entry_hash) {
             let expected = computed.map(|hash| HEXLOWER.encode(&hash));
             let found = Some(HEXLOWER.encode(&entry.entry_hash));
-            self.note(name, offset, Some(entry.seq), "hash_mismatch", expected, found);
+            self.note(
+                name,
+                offset,
+                Some(entry.seq),
+                "hash_mismatch",
+                expected,
+                found,
+            );
         }
         self.link(name, offset, &entry, at_start);
         self.last_hash = Some(entry.entry_hash);
@@ -141,7 +194,14 @@ impl Chain {
             // The log went on after damage that a start had found. It stays on record for good.
             let expected = self.last_hash.map(|hash| HEXLOWER.encode(&hash));
             let found = Some(HEXLOWER.encode(&entry.previous_hash));
-            self.note(name, offset, Some(entry.seq), "chain_break", expected, found);
+            self.note(
+                name,
+                offset,
+                Some(entry.seq),
+                "chain_break",
+                expected,
+                found,
+            );
             return;
         }
         let seq = (self.next_seq.to_string(), entry.seq.to_string());
@@ -150,13 +210,34 @@ impl Chain {
         }
         if entry.seq != self.next_seq {
             // Whole files are missing where the gap lies between two, single entries where inside one.
-            let kind = if at_start && entry.seq > self.next_seq { "missing_file" } else { "sequence" };
-            self.note(name, offset, Some(entry.seq), kind, Some(seq.0), Some(seq.1));
+            let kind = if at_start && entry.seq > self.next_seq {
+                "missing_file"
+            } else {
+                "sequence"
+            };
+            self.note(
+                name,
+                offset,
+                Some(entry.seq),
+                kind,
+                Some(seq.0),
+                Some(seq.1),
+            );
             return;
         }
         if let Some(last) = self.last_hash.filter(|last| *last != entry.previous_hash) {
-            let (expected, found) = (HEXLOWER.encode(&last), HEXLOWER.encode(&entry.previous_hash));
-            self.note(name, offset, Some(entry.seq), "previous_hash", Some(expected), Some(found));
+            let (expected, found) = (
+                HEXLOWER.encode(&last),
+                HEXLOWER.encode(&entry.previous_hash),
+            );
+            self.note(
+                name,
+                offset,
+                Some(entry.seq),
+                "previous_hash",
+                Some(expected),
+                Some(found),
+            );
         }
     }
 }

@@ -46,7 +46,13 @@ pub(crate) enum Start {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, keeper: Keeper, start: Start, last_hash: Hash, lock: File) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        keeper: Keeper,
+        start: Start,
+        last_hash: Hash,
+        lock: File,
+    ) -> Self {
         let (active, last_name) = match start {
             Start::Resume(active) => (Some(active), None),
             Start::New(last) => (None, last),
@@ -95,7 +101,10 @@ impl Writer {
         let (entries, flushes) = {
             let mut queue = self.shared.lock();
             queue.bytes = 0;
-            (std::mem::take(&mut queue.entries), std::mem::take(&mut queue.flushes))
+            (
+                std::mem::take(&mut queue.entries),
+                std::mem::take(&mut queue.flushes),
+            )
         };
         let next_seq = entries.last().map(|entry| entry.seq + 1);
         let result = self.write(&entries).and_then(|()| self.sync());
@@ -106,7 +115,10 @@ impl Writer {
         if let Some(next_seq) = next_seq {
             self.shared.durable.store(next_seq, Ordering::Release);
         }
-        let waiters = entries.into_iter().filter_map(|entry| entry.waiter).chain(flushes);
+        let waiters = entries
+            .into_iter()
+            .filter_map(|entry| entry.waiter)
+            .chain(flushes);
         for waiter in waiters {
             tell(waiter, Ok(()));
         }
@@ -122,9 +134,15 @@ impl Writer {
         let (late, late_flushes) = {
             let mut queue = self.shared.lock();
             queue.stopped = Some(Arc::clone(&cause));
-            (std::mem::take(&mut queue.entries), std::mem::take(&mut queue.flushes))
+            (
+                std::mem::take(&mut queue.entries),
+                std::mem::take(&mut queue.flushes),
+            )
         };
-        let waiting = entries.into_iter().chain(late).filter_map(|entry| entry.waiter);
+        let waiting = entries
+            .into_iter()
+            .chain(late)
+            .filter_map(|entry| entry.waiter);
         for waiter in waiting.chain(flushes).chain(late_flushes) {
             tell(waiter, Err(Arc::clone(&cause)));
         }
@@ -180,7 +198,9 @@ impl Writer {
     /// Hands the buffered frames to the file.
     fn put(&mut self) -> Result<(), AuditError> {
         if let (Some(active), false) = (&mut self.active, self.buffer.is_empty()) {
-            active.write(&self.buffer, &self.keeper).map_err(io_error("cannot write"))?;
+            active
+                .write(&self.buffer, &self.keeper)
+                .map_err(io_error("cannot write"))?;
             self.buffer.clear();
         }
         Ok(())
@@ -196,7 +216,10 @@ impl Writer {
 }
 
 fn io_error(context: &str) -> impl FnOnce(io::Error) -> AuditError + '_ {
-    move |source| AuditError::Io { context: context.to_owned(), source }
+    move |source| AuditError::Io {
+        context: context.to_owned(),
+        source,
+    }
 }
 
 fn tell(waiter: Waiter, result: Result<(), Arc<str>>) {
@@ -217,7 +240,10 @@ fn wait_for_work(shared: &Shared) -> MutexGuard<'_, Queue> {
         if queue.entries.is_empty() {
             due = None;
             queue.rest = Rest::Idle;
-            queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = shared
+                .wake
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
             continue;
         }
         let now = Instant::now();
@@ -226,7 +252,11 @@ fn wait_for_work(shared: &Shared) -> MutexGuard<'_, Queue> {
             break;
         }
         queue.rest = Rest::Due;
-        queue = shared.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        queue = shared
+            .wake
+            .wait_timeout(queue, left)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
     }
     queue.rest = Rest::Busy;
     queue
@@ -241,7 +271,10 @@ struct RandomPool {
 
 impl Default for RandomPool {
     fn default() -> Self {
-        Self { bytes: [0; Self::SIZE], used: Self::SIZE }
+        Self {
+            bytes: [0; Self::SIZE],
+            used: Self::SIZE,
+        }
     }
 }
 
@@ -258,11 +291,15 @@ impl RandomPool {
             })?;
             self.used = 0;
         }
-        let random = self.bytes.get(self.used..).and_then(|rest| rest.first_chunk::<{ Self::EACH }>());
+        let random = self
+            .bytes
+            .get(self.used..)
+            .and_then(|rest| rest.first_chunk::<{ Self::EACH }>());
         self.used += Self::EACH;
         // The clock may stand before 1970 in a test; an id then starts with zero.
         let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
-        let builder = uuid::Builder::from_unix_timestamp_millis(millis, random.unwrap_or(&[0; Self::EACH]));
+        let builder =
+            uuid::Builder::from_unix_timestamp_millis(millis, random.unwrap_or(&[0; Self::EACH]));
         Ok(builder.into_uuid().into_bytes())
     }
 }

@@ -19,11 +19,17 @@ impl Definition {
             Value::Null => Object::new(),
             _ => {
                 let expected = self.input_shape.expected();
-                return Err(CallError::invalid_input("arguments", "they are not an object", &expected));
+                return Err(CallError::invalid_input(
+                    "arguments",
+                    "they are not an object",
+                    &expected,
+                ));
             }
         };
         let Rule::Object(record) = &self.input_shape.rule else {
-            return Err(CallError::internal_failure("the inputs of a definition are not an object"));
+            return Err(CallError::internal_failure(
+                "the inputs of a definition are not an object",
+            ));
         };
         let loose = check::in_record(&arguments, record, 0).map_err(|fault| refuse(&fault))?;
         if loose {
@@ -46,8 +52,14 @@ impl Definition {
     pub fn check_output(&self, output: &Value) -> Result<(), CallError> {
         let checked = check::value(output, &self.output_shape, 0);
         checked.map(drop).map_err(|fault| {
-            let field = if output.is_object() { fault.field() } else { "result".to_owned() };
-            let Fault { reason, expected, .. } = *fault;
+            let field = if output.is_object() {
+                fault.field()
+            } else {
+                "result".to_owned()
+            };
+            let Fault {
+                reason, expected, ..
+            } = *fault;
             CallError::internal_failure(format!(
                 "the result of {} breaks its definition at {field}: {reason}; expected {expected}",
                 self.name
@@ -73,13 +85,17 @@ fn integers_in(map: &mut Object, record: &Record) {
 fn integers(value: &mut Value, shape: &Shape) {
     match (&shape.rule, value) {
         (Rule::Integer { .. }, value) => {
-            let Value::Number(number) = &*value else { return };
+            let Value::Number(number) = &*value else {
+                return;
+            };
             if let Some(integer) = number.is_f64().then(|| check::integer(number)).flatten() {
                 *value = Value::from(integer);
             }
         }
         (Rule::Array(list), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| integers(item, &list.items));
+            items
+                .iter_mut()
+                .for_each(|item| integers(item, &list.items));
         }
         (Rule::Object(record), Value::Object(map)) => integers_in(map, record),
         _ => {}

@@ -27,7 +27,11 @@ enum Step {
 
 impl Fault {
     fn new(reason: impl Into<String>, expected: impl Into<String>) -> Box<Fault> {
-        Box::new(Fault { path: Vec::new(), reason: reason.into(), expected: expected.into() })
+        Box::new(Fault {
+            path: Vec::new(),
+            reason: reason.into(),
+            expected: expected.into(),
+        })
     }
 
     fn below_name(mut self: Box<Self>, name: &str) -> Box<Self> {
@@ -54,7 +58,11 @@ impl Fault {
                 Step::Index(index) => text.push_str(&format!("[{index}]")),
             }
         }
-        if text.is_empty() { "arguments".to_owned() } else { text }
+        if text.is_empty() {
+            "arguments".to_owned()
+        } else {
+            text
+        }
     }
 }
 
@@ -67,7 +75,10 @@ pub(crate) fn value(value: &Value, shape: &Shape, depth: usize) -> Checked {
     }
     let loose = rule(value, shape, depth)?;
     if !shape.allowed.is_empty() && !shape.allowed.iter().any(|allowed| same(allowed, value)) {
-        return Err(Fault::new("it is not one of the allowed values", shape.expected()));
+        return Err(Fault::new(
+            "it is not one of the allowed values",
+            shape.expected(),
+        ));
     }
     Ok(loose)
 }
@@ -86,12 +97,16 @@ fn rule(value: &Value, shape: &Shape, depth: usize) -> Checked {
             Some(given) if given >= *min && given <= *max => Ok(false),
             _ => outside("it is out of range"),
         },
-        (Rule::Text(text), Value::String(given)) => {
-            in_text(given, text).map_or(Ok(false), |reason| Err(Fault::new(reason, shape.expected())))
-        }
+        (Rule::Text(text), Value::String(given)) => in_text(given, text)
+            .map_or(Ok(false), |reason| {
+                Err(Fault::new(reason, shape.expected()))
+            }),
         (Rule::Array(list), Value::Array(items)) => in_list(items, list, shape, depth),
         (Rule::Object(record), Value::Object(map)) => in_record(map, record, depth),
-        _ => Err(Fault::new(format!("it is {}", kind(value)), shape.expected())),
+        _ => Err(Fault::new(
+            format!("it is {}", kind(value)),
+            shape.expected(),
+        )),
     }
 }
 
@@ -109,7 +124,10 @@ fn in_text(given: &str, text: &Text) -> Option<String> {
     if let Some(reason) = formats::fault(text.format, given) {
         return Some(reason.to_owned());
     }
-    let matches = text.pattern.as_ref().is_none_or(|pattern| pattern.matches(given));
+    let matches = text
+        .pattern
+        .as_ref()
+        .is_none_or(|pattern| pattern.matches(given));
     (!matches).then(|| "it does not have the right form".to_owned())
 }
 
@@ -117,7 +135,10 @@ fn in_list(items: &[Value], list: &List, shape: &Shape, depth: usize) -> Checked
     too_deep(depth)?;
     let count = items.len();
     if count > list.max || count < list.min {
-        return Err(Fault::new(format!("it has {count} items"), shape.expected()));
+        return Err(Fault::new(
+            format!("it has {count} items"),
+            shape.expected(),
+        ));
     }
     let mut loose = false;
     for (index, item) in items.iter().enumerate() {
@@ -149,9 +170,14 @@ pub(crate) fn in_record(map: &Object, record: &Record, depth: usize) -> Checked 
     }
     if map.len() > record.max_members {
         let reason = format!("it has {} members", map.len());
-        return Err(Fault::new(reason, format!("at most {} members", record.max_members)));
+        return Err(Fault::new(
+            reason,
+            format!("at most {} members", record.max_members),
+        ));
     }
-    let others = map.iter().filter(|(name, _)| record.members.iter().all(|m| *m.name != **name));
+    let others = map
+        .iter()
+        .filter(|(name, _)| record.members.iter().all(|m| *m.name != **name));
     for (name, given) in others {
         let Some(rest) = &record.rest else {
             return Err(unknown(name, record));
@@ -176,7 +202,10 @@ fn any(given: &Value, depth: usize) -> Checked {
     match given {
         Value::String(text) if text.len() > crate::shape::MAX_OUTPUT_TEXT_BYTES => {
             let reason = format!("it has {} bytes", text.len());
-            Err(Fault::new(reason, format!("at most {} bytes", crate::shape::MAX_OUTPUT_TEXT_BYTES)))
+            Err(Fault::new(
+                reason,
+                format!("at most {} bytes", crate::shape::MAX_OUTPUT_TEXT_BYTES),
+            ))
         }
         Value::Array(items) => {
             too_deep(depth)?;
@@ -201,7 +230,10 @@ fn too_deep(depth: usize) -> Result<(), Box<Fault>> {
         return Ok(());
     }
     let reason = format!("it is nested deeper than {MAX_DEPTH} levels");
-    Err(Fault::new(reason, format!("at most {MAX_DEPTH} levels of arrays and objects")))
+    Err(Fault::new(
+        reason,
+        format!("at most {MAX_DEPTH} levels of arrays and objects"),
+    ))
 }
 
 /// The number as an integer; `3.0` counts as 3.

@@ -27,12 +27,20 @@ pub struct BadSource {
 
 /// Makes a definition with this position.
 pub(crate) fn definition(source: Source, id: CapabilityId) -> Result<Definition, BadSource> {
-    let refuse = |problem: String| BadSource { capability: source.name.clone(), problem };
+    let refuse = |problem: String| BadSource {
+        capability: source.name.clone(),
+        problem,
+    };
     let input_shape =
         schema::record(&source.inputs, Side::Input).map_err(|error| refuse(error.to_string()))?;
     let output_shape =
         schema::record(&source.outputs, Side::Output).map_err(|error| refuse(error.to_string()))?;
-    let errors = source.errors.iter().map(declared).collect::<Result<_, _>>().map_err(refuse)?;
+    let errors = source
+        .errors
+        .iter()
+        .map(declared)
+        .collect::<Result<_, _>>()
+        .map_err(refuse)?;
     let name = interned(&source.name);
     Ok(Definition {
         id,
@@ -42,8 +50,16 @@ pub(crate) fn definition(source: Source, id: CapabilityId) -> Result<Definition,
         description: description(&source),
         input_schema: schema::root(&source.inputs, Side::Input),
         output_schema: schema::root(&source.outputs, Side::Output),
-        inputs: source.inputs.into_iter().map(|field| compiled(field, Side::Input)).collect(),
-        outputs: source.outputs.into_iter().map(|field| compiled(field, Side::Output)).collect(),
+        inputs: source
+            .inputs
+            .into_iter()
+            .map(|field| compiled(field, Side::Input))
+            .collect(),
+        outputs: source
+            .outputs
+            .into_iter()
+            .map(|field| compiled(field, Side::Output))
+            .collect(),
         version: source.version,
         status: source.status,
         tier: source.tier,
@@ -82,7 +98,10 @@ fn declared(source: &ErrorSource) -> Result<DeclaredError, String> {
         capability: action.capability.clone().map(Cow::Owned),
         inputs: None,
     });
-    Ok(DeclaredError { error, recovery: recovery.collect() })
+    Ok(DeclaredError {
+        error,
+        recovery: recovery.collect(),
+    })
 }
 
 /// The name as an MCP tool.

@@ -204,7 +204,10 @@ impl Definition {
     /// The capability's own recovery actions for an error that it declares.
     #[must_use]
     pub fn recovery_for(&self, error: ErrorType) -> Option<&[RecoveryAction]> {
-        let declared = self.errors.iter().find(|declared| declared.error == error)?;
+        let declared = self
+            .errors
+            .iter()
+            .find(|declared| declared.error == error)?;
         Some(&declared.recovery)
     }
 }

@@ -38,7 +38,9 @@ fn url(text: &str) -> Option<&'static str> {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.as_bytes());
     let valid = |scheme: &[u8]| {
         scheme.first().is_some_and(u8::is_ascii_alphabetic)
-            && scheme.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+            && scheme
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
     };
     (!scheme.is_some_and(valid)).then_some("it has no scheme")
 }
@@ -67,13 +69,17 @@ fn is_agent_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() <= 63
         && bytes.first().is_some_and(|first| *first != b'-')
-        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
 /// Five fields of the characters that cron expressions are made of. The ranges are the scheduler's
 /// business, which answers `InvalidCronExpression`.
 fn cron(text: &str) -> Option<&'static str> {
-    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '*' | ',' | '-' | '/' | '#' | '?' | ' ' | '\t');
+    let known = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '*' | ',' | '-' | '/' | '#' | '?' | ' ' | '\t')
+    };
     if !text.chars().all(known) {
         return Some("it has a character that cron expressions do not have");
     }
@@ -95,9 +101,17 @@ mod tests {
             assert!(is_rfc3339(good), "{good}");
         }
         for bad in [
-            "", "2026-01-31", "2026-01-31T12:00:00", "2026-01-31 12:00:00Z", "20260131T120000Z",
-            "2026-02-30T12:00:00Z", "2026-01-31T25:00:00Z", "yesterday", "2026-01-31T12:00:00+02",
-            "2026-01-31T12:00Z", "2026-01-31T12:00:00Z[UTC]",
+            "",
+            "2026-01-31",
+            "2026-01-31T12:00:00",
+            "2026-01-31 12:00:00Z",
+            "20260131T120000Z",
+            "2026-02-30T12:00:00Z",
+            "2026-01-31T25:00:00Z",
+            "yesterday",
+            "2026-01-31T12:00:00+02",
+            "2026-01-31T12:00Z",
+            "2026-01-31T12:00:00Z[UTC]",
         ] {
             assert!(!is_rfc3339(bad), "{bad}");
         }
@@ -105,8 +119,15 @@ mod tests {
 
     #[test]
     fn formats_name_what_is_wrong() {
-        assert_eq!(fault(Format::Path, "a\0b"), Some("it contains a NUL character"));
-        assert_eq!(fault(Format::Path, "../etc"), None, "scope is the handler's business");
+        assert_eq!(
+            fault(Format::Path, "a\0b"),
+            Some("it contains a NUL character")
+        );
+        assert_eq!(
+            fault(Format::Path, "../etc"),
+            None,
+            "scope is the handler's business"
+        );
         assert_eq!(fault(Format::Url, "https://example.com/a?b"), None);
         assert!(fault(Format::Url, "example.com").is_some());
         assert!(fault(Format::Url, "https://exa mple.com").is_some());

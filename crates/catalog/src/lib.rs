@@ -43,11 +43,15 @@ pub struct Catalog {
 impl Catalog {
     /// The catalogue that ships with this build, parsed once.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "embedded at build time; a test parses it, and nothing runs without it")]
+    #[expect(
+        clippy::expect_used,
+        reason = "embedded at build time; a test parses it, and nothing runs without it"
+    )]
     pub fn builtin() -> &'static Catalog {
         static BUILTIN: OnceLock<Catalog> = OnceLock::new();
         BUILTIN.get_or_init(|| {
-            let sources = serde_json::from_str(EMBEDDED).expect("the embedded catalogue is valid JSON");
+            let sources =
+                serde_json::from_str(EMBEDDED).expect("the embedded catalogue is valid JSON");
             Catalog::from_sources(sources).expect("the embedded catalogue was validated")
         })
     }
@@ -62,9 +66,15 @@ impl Catalog {
         let mut definitions: Vec<Definition> = Vec::with_capacity(sources.len());
         for source in sources {
             let refuse = |problem: &str| {
-                Err(BadSource { capability: source.name.clone(), problem: problem.to_owned() })
+                Err(BadSource {
+                    capability: source.name.clone(),
+                    problem: problem.to_owned(),
+                })
             };
-            if definitions.last().is_some_and(|last| last.name == source.name) {
+            if definitions
+                .last()
+                .is_some_and(|last| last.name == source.name)
+            {
                 return refuse("it is there twice");
             }
             let Ok(position) = u16::try_from(definitions.len()) else {
@@ -73,7 +83,10 @@ impl Catalog {
             definitions.push(compile::definition(source, CapabilityId(position))?);
         }
         let spellings = spellings(&definitions);
-        Ok(Catalog { definitions, spellings })
+        Ok(Catalog {
+            definitions,
+            spellings,
+        })
     }
 
     /// All definitions, planned ones too, sorted by name.
@@ -85,7 +98,8 @@ impl Catalog {
     /// The definition with this exact dotted name, planned ones too.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Definition> {
-        self.spelled(name).filter(|definition| definition.name == name)
+        self.spelled(name)
+            .filter(|definition| definition.name == name)
     }
 
     /// The definition with this id, which must come from this catalogue.
@@ -111,15 +125,25 @@ impl Catalog {
     }
 
     fn not_found(&self, name: &str) -> CallError {
-        let available = || self.definitions.iter().filter(|d| d.status == Status::Available);
+        let available = || {
+            self.definitions
+                .iter()
+                .filter(|d| d.status == Status::Available)
+        };
         let near = nearest::names(name, available().map(|definition| definition.name));
         let description = match near.as_slice() {
             [] => "See which capabilities there are.".to_owned(),
-            near => format!("Nearest names: {}. See which capabilities there are.", near.join(", ")),
+            near => format!(
+                "Nearest names: {}. See which capabilities there are.",
+                near.join(", ")
+            ),
         };
         let category = name.split(['.', '_']).next().unwrap_or_default();
         let known = available().any(|definition| definition.category == category);
-        let inputs: Object = known.then(|| ("category".to_owned(), category.into())).into_iter().collect();
+        let inputs: Object = known
+            .then(|| ("category".to_owned(), category.into()))
+            .into_iter()
+            .collect();
         let echoed: String = name.chars().take(MAX_ECHO_CHARS).collect();
         CallError::new(ErrorType::CapabilityNotFound)
             .with("capability", echoed)

@@ -28,7 +28,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+        write!(
+            f,
+            "{}:{}:{}: {}",
+            self.file, self.line, self.column, self.message
+        )
     }
 }
 
@@ -77,11 +81,25 @@ pub fn file(
     let mut loaded = Vec::with_capacity(raw.capabilities.0.len());
     for (name, capability) in raw.capabilities.0 {
         let place = Place::of(&name);
-        let Checked { source, references } =
-            rules::capability(&raw.category.value, name, capability, known_error, &mut report);
-        loaded.push(Loaded { source, file: Arc::clone(&file), place, references });
+        let Checked { source, references } = rules::capability(
+            &raw.category.value,
+            name,
+            capability,
+            known_error,
+            &mut report,
+        );
+        loaded.push(Loaded {
+            source,
+            file: Arc::clone(&file),
+            place,
+            references,
+        });
     }
-    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(problems)
+    }
 }
 
 /// Puts the definitions of all files together, sorted by name.
@@ -117,5 +135,10 @@ pub fn link(mut loaded: Vec<Loaded>) -> Result<Vec<Source>, Vec<Problem>> {
 }
 
 fn problem(file: &Arc<str>, place: Place, message: String) -> Problem {
-    Problem { file: Arc::clone(file), line: place.line, column: place.column, message }
+    Problem {
+        file: Arc::clone(file),
+        line: place.line,
+        column: place.column,
+        message,
+    }
 }

@@ -53,16 +53,30 @@ mod tests {
         let all = ["path", "max_results", "include_hidden"];
         assert_eq!(field("Path", all.into_iter()), Some("path"));
         assert_eq!(field("maxResults", all.into_iter()), Some("max_results"));
-        assert_eq!(field("include_hiden", all.into_iter()), Some("include_hidden"));
+        assert_eq!(
+            field("include_hiden", all.into_iter()),
+            Some("include_hidden")
+        );
         assert_eq!(field("colour", all.into_iter()), None);
         assert_eq!(field("at", ["to"].into_iter()), None);
     }
 
     #[test]
     fn three_names_nearest_first() {
-        let all = ["filesystem.read", "filesystem.write", "agent.whoami", "system.time"];
-        assert_eq!(names("filesystem.raed", all.into_iter()).first(), Some(&"filesystem.read"));
-        assert_eq!(names("read", all.into_iter()).first(), Some(&"filesystem.read"));
+        let all = [
+            "filesystem.read",
+            "filesystem.write",
+            "agent.whoami",
+            "system.time",
+        ];
+        assert_eq!(
+            names("filesystem.raed", all.into_iter()).first(),
+            Some(&"filesystem.read")
+        );
+        assert_eq!(
+            names("read", all.into_iter()).first(),
+            Some(&"filesystem.read")
+        );
         assert_eq!(names("x", all.into_iter()).len(), 3);
     }
 }

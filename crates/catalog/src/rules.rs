@@ -30,7 +30,10 @@ pub(crate) struct Checked {
 pub(crate) fn is_name(text: &str) -> bool {
     let starts = |word: &str| word.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
     let words = |word: &str| {
-        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
     starts(text) && text.split('_').all(words)
 }
@@ -64,7 +67,11 @@ pub(crate) fn capability(
         annotations: raw.annotations.value,
         purpose: raw.purpose.value.trim().to_owned(),
         when_to_use: raw.when_to_use.value.trim().to_owned(),
-        patterns: raw.patterns.into_iter().map(|pattern| pattern.value).collect(),
+        patterns: raw
+            .patterns
+            .into_iter()
+            .map(|pattern| pattern.value)
+            .collect(),
         side_effects: raw.side_effects.value.trim().to_owned(),
         inputs,
         outputs,
@@ -99,7 +106,10 @@ fn check_name(category: &str, name: &Spanned<String>, report: Report<'_>) {
         );
         report(place, message);
     } else if parts.first() != Some(&category) {
-        report(place, format!("'{text}' does not belong to category '{category}'"));
+        report(
+            place,
+            format!("'{text}' does not belong to category '{category}'"),
+        );
     }
     let characters = compile::tool_name(text).chars().count();
     if characters > MAX_TOOL_NAME_CHARS {
@@ -122,8 +132,14 @@ fn check_texts(raw: &RawCapability, report: Report<'_>) {
         }
     }
     let version = raw.version.value.split('.');
-    if !version.clone().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())) {
-        report(Place::of(&raw.version), format!("'{}' is not a version", raw.version.value));
+    if !version
+        .clone()
+        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    {
+        report(
+            Place::of(&raw.version),
+            format!("'{}' is not a version", raw.version.value),
+        );
     }
     if raw.tier.value == Tier::Blocked {
         let message = "a definition's own tier cannot be blocked; that is a policy's business";
@@ -133,10 +149,16 @@ fn check_texts(raw: &RawCapability, report: Report<'_>) {
     for tag in &raw.tags {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if tag.value.is_empty() || !tag.value.bytes().all(allowed) {
-            report(Place::of(tag), format!("'{}' is not a tag of a-z, 0-9 and '-'", tag.value));
+            report(
+                Place::of(tag),
+                format!("'{}' is not a tag of a-z, 0-9 and '-'", tag.value),
+            );
         }
         if !seen.insert(tag.value.as_str()) {
-            report(Place::of(tag), format!("the tag '{}' is there twice", tag.value));
+            report(
+                Place::of(tag),
+                format!("the tag '{}' is there twice", tag.value),
+            );
         }
     }
 }
@@ -151,7 +173,10 @@ fn check_annotations(raw: &RawCapability, report: Report<'_>) {
         report(place, "what is read-only is not destructive".to_owned());
     }
     if hints.read_only && raw.side_effect == SideEffect::Local {
-        report(place, "what changes something on this machine is not read-only".to_owned());
+        report(
+            place,
+            "what changes something on this machine is not read-only".to_owned(),
+        );
     }
     if raw.side_effect == SideEffect::External && !hints.open_world {
         report(place, "what acts outside has an open world".to_owned());
@@ -167,7 +192,10 @@ fn check_errors(
     for (error, recovery) in &raw.errors.0 {
         let code = error.value.as_str();
         if !known_error(code) {
-            report(Place::of(error), format!("'{code}' is not an error of errors.yaml"));
+            report(
+                Place::of(error),
+                format!("'{code}' is not an error of errors.yaml"),
+            );
         }
         if recovery.is_empty() {
             report(Place::of(error), format!("'{code}' has no recovery action"));
@@ -175,7 +203,10 @@ fn check_errors(
         for action in recovery {
             let place = Place::of(action);
             if !is_name(&action.value.action) {
-                report(place, format!("'{}' is not an action's name", action.value.action));
+                report(
+                    place,
+                    format!("'{}' is not an action's name", action.value.action),
+                );
             }
             if action.value.description.trim().is_empty() {
                 report(place, "the recovery action has no description".to_owned());
@@ -209,13 +240,22 @@ fn fields(
             refuse(problem);
         }
         match schema::shape(&spec, side) {
-            Ok(shape) if has_bad_pattern(&shape) => refuse("the pattern is not a regular expression"),
+            Ok(shape) if has_bad_pattern(&shape) => {
+                refuse("the pattern is not a regular expression")
+            }
             Ok(_) => {}
             Err(error) => refuse(&error.0),
         }
-        sources.push(FieldSource { name: name.value, spec });
+        sources.push(FieldSource {
+            name: name.value,
+            spec,
+        });
     }
-    let shape = if sound { schema::record(&sources, side).ok() } else { None };
+    let shape = if sound {
+        schema::record(&sources, side).ok()
+    } else {
+        None
+    };
     (sources, shape)
 }
 
@@ -238,7 +278,8 @@ fn side_problems(spec: &FieldSpec, side: Side) -> Vec<&'static str> {
         }
         Side::Output => {
             if spec.required.is_some() || spec.default.is_some() {
-                problems.push("'required' and 'default' are for inputs; an output may be 'optional'");
+                problems
+                    .push("'required' and 'default' are for inputs; an output may be 'optional'");
             }
         }
     }
@@ -247,10 +288,16 @@ fn side_problems(spec: &FieldSpec, side: Side) -> Vec<&'static str> {
 
 fn has_bad_pattern(shape: &Shape) -> bool {
     match &shape.rule {
-        Rule::Text(text) => text.pattern.as_ref().is_some_and(|pattern| !pattern.is_valid()),
+        Rule::Text(text) => text
+            .pattern
+            .as_ref()
+            .is_some_and(|pattern| !pattern.is_valid()),
         Rule::Array(list) => has_bad_pattern(&list.items),
         Rule::Object(record) => {
-            record.members.iter().any(|member| has_bad_pattern(&member.shape))
+            record
+                .members
+                .iter()
+                .any(|member| has_bad_pattern(&member.shape))
                 || record.rest.as_ref().is_some_and(has_bad_pattern)
         }
         _ => false,
@@ -265,7 +312,10 @@ fn check_patterns(
 ) {
     if patterns.is_empty() || patterns.len() > MAX_EXAMPLES {
         let count = patterns.len();
-        report(place, format!("it has {count} patterns; 1 to {MAX_EXAMPLES} are wanted"));
+        report(
+            place,
+            format!("it has {count} patterns; 1 to {MAX_EXAMPLES} are wanted"),
+        );
     }
     for pattern in patterns {
         if pattern.value.title.trim().is_empty() {

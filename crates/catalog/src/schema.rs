@@ -46,7 +46,11 @@ pub(crate) fn record(fields: &[FieldSource], side: Side) -> Result<Shape, BadSch
         })
     };
     let members = fields.iter().map(member).collect::<Result<_, _>>()?;
-    Ok(Shape::of(Rule::Object(Box::new(Record { members, rest: None, max_members: usize::MAX }))))
+    Ok(Shape::of(Rule::Object(Box::new(Record {
+        members,
+        rest: None,
+        max_members: usize::MAX,
+    }))))
 }
 
 pub(crate) fn is_required(spec: &FieldSpec, side: Side) -> bool {
@@ -60,7 +64,10 @@ pub(crate) fn is_required(spec: &FieldSpec, side: Side) -> bool {
 pub(crate) fn shape(spec: &FieldSpec, side: Side) -> Result<Shape, BadSchema> {
     if spec.any {
         constraints_fit(spec, &[])?;
-        return Ok(Shape { nullable: spec.nullable, ..Shape::any() });
+        return Ok(Shape {
+            nullable: spec.nullable,
+            ..Shape::any()
+        });
     }
     let rule = match spec.kind {
         FieldType::Boolean => {
@@ -89,7 +96,11 @@ pub(crate) fn shape(spec: &FieldSpec, side: Side) -> Result<Shape, BadSchema> {
         }
     };
     let allowed = allowed(spec.allowed.as_deref(), &Shape::of(rule.clone()))?;
-    let shape = Shape { nullable: spec.nullable, allowed, rule };
+    let shape = Shape {
+        nullable: spec.nullable,
+        allowed,
+        rule,
+    };
     if let Some(default) = &spec.default
         && let Err(fault) = check::value(default, &shape, 1)
     {
@@ -110,7 +121,10 @@ fn constraints_fit(spec: &FieldSpec, fitting: &[&str]) -> Result<(), BadSchema> 
         ("pattern", spec.pattern.is_some()),
         ("schema", spec.schema.is_some()),
     ];
-    match given.iter().find(|(name, given)| *given && !fitting.contains(name)) {
+    match given
+        .iter()
+        .find(|(name, given)| *given && !fitting.contains(name))
+    {
         Some((name, _)) if spec.any => bad(format!("'{name}' does not go with 'any'")),
         Some((name, _)) => bad(format!("'{name}' does not go with {}", spec.kind.as_str())),
         None if spec.any && spec.allowed.is_some() => bad("'enum' does not go with 'any'"),
@@ -120,7 +134,10 @@ fn constraints_fit(spec: &FieldSpec, fitting: &[&str]) -> Result<(), BadSchema> 
 
 fn text_field(spec: &FieldSpec, side: Side) -> Result<Rule, BadSchema> {
     let (format, (low, high)) = match side {
-        Side::Input => (Format::of_input(spec.kind), Format::of_input(spec.kind).lengths()),
+        Side::Input => (
+            Format::of_input(spec.kind),
+            Format::of_input(spec.kind).lengths(),
+        ),
         Side::Output => (Format::of_output(spec.kind), (0, MAX_OUTPUT_TEXT_BYTES)),
     };
     let min = spec.min_length.map_or(Ok(low), size)?;
@@ -128,12 +145,24 @@ fn text_field(spec: &FieldSpec, side: Side) -> Result<Rule, BadSchema> {
     text_rule(format, min, max, spec.pattern.as_deref())
 }
 
-fn text_rule(format: Format, min: usize, max: usize, pattern: Option<&str>) -> Result<Rule, BadSchema> {
+fn text_rule(
+    format: Format,
+    min: usize,
+    max: usize,
+    pattern: Option<&str>,
+) -> Result<Rule, BadSchema> {
     if min > max {
-        return bad(format!("the least length {min} is above the greatest {max}"));
+        return bad(format!(
+            "the least length {min} is above the greatest {max}"
+        ));
     }
     let pattern = pattern.map(Pattern::new);
-    Ok(Rule::Text(Box::new(Text { format, min, max, pattern })))
+    Ok(Rule::Text(Box::new(Text {
+        format,
+        min,
+        max,
+        pattern,
+    })))
 }
 
 fn array_field(spec: &FieldSpec, side: Side) -> Result<Rule, BadSchema> {
@@ -148,7 +177,10 @@ fn array_field(spec: &FieldSpec, side: Side) -> Result<Rule, BadSchema> {
         list.max = size(max)?;
     }
     if list.min > list.max {
-        return bad(format!("the least number of items {} is above the greatest {}", list.min, list.max));
+        return bad(format!(
+            "the least number of items {} is above the greatest {}",
+            list.min, list.max
+        ));
     }
     Ok(Rule::Array(list))
 }
@@ -176,7 +208,9 @@ fn with_type(schema: Option<&Value>, implied: &str) -> Result<Value, BadSchema> 
 /// nothing is promised to a client that admission does not enforce.
 fn nested(schema: &Value, side: Side, depth: usize) -> Result<Shape, BadSchema> {
     if depth > MAX_SCHEMA_DEPTH {
-        return bad(format!("'schema' is nested deeper than {MAX_SCHEMA_DEPTH} levels"));
+        return bad(format!(
+            "'schema' is nested deeper than {MAX_SCHEMA_DEPTH} levels"
+        ));
     }
     let Value::Object(schema) = schema else {
         return bad("a schema is not a mapping");
@@ -187,15 +221,23 @@ fn nested(schema: &Value, side: Side, depth: usize) -> Result<Shape, BadSchema> 
         Some("integer" | "number") => &["minimum", "maximum"],
         Some("string") => &["minLength", "maxLength", "pattern"],
         Some("array") => &["items", "minItems", "maxItems"],
-        Some("object") => &["properties", "required", "additionalProperties", "maxProperties"],
+        Some("object") => &[
+            "properties",
+            "required",
+            "additionalProperties",
+            "maxProperties",
+        ],
         Some(other) => return bad(format!("'{other}' is not a type that definitions use")),
     };
     let common = ["type", "description", "enum"];
-    let other = schema.keys().find(|key| {
-        !common.contains(&key.as_str()) && !keywords.contains(&key.as_str())
-    });
+    let other = schema
+        .keys()
+        .find(|key| !common.contains(&key.as_str()) && !keywords.contains(&key.as_str()));
     if let Some(other) = other {
-        return bad(format!("'{other}' does not go with type {}", kind.unwrap_or("any")));
+        return bad(format!(
+            "'{other}' does not go with type {}",
+            kind.unwrap_or("any")
+        ));
     }
     let rule = match kind {
         None => Rule::Any,
@@ -203,7 +245,11 @@ fn nested(schema: &Value, side: Side, depth: usize) -> Result<Shape, BadSchema> 
         Some("integer") => integer_rule(schema.get("minimum"), schema.get("maximum"))?,
         Some("number") => number_rule(schema.get("minimum"), schema.get("maximum"))?,
         Some("string") => {
-            let bound = if side == Side::Input { MAX_TEXT_BYTES } else { MAX_OUTPUT_TEXT_BYTES };
+            let bound = if side == Side::Input {
+                MAX_TEXT_BYTES
+            } else {
+                MAX_OUTPUT_TEXT_BYTES
+            };
             let min = count(schema, "minLength")?.unwrap_or(0);
             let max = count(schema, "maxLength")?.unwrap_or(bound);
             text_rule(Format::Free, min, max, string(schema, "pattern")?)?
@@ -219,10 +265,19 @@ fn nested(schema: &Value, side: Side, depth: usize) -> Result<Shape, BadSchema> 
     if nullable && listed.is_some_and(|values| !values.contains(&Value::Null)) {
         return bad("the type allows null, so 'enum' must list it");
     }
-    let values: Option<Vec<Value>> =
-        listed.map(|values| values.iter().filter(|value| !value.is_null()).cloned().collect());
+    let values: Option<Vec<Value>> = listed.map(|values| {
+        values
+            .iter()
+            .filter(|value| !value.is_null())
+            .cloned()
+            .collect()
+    });
     let allowed = allowed(values.as_deref(), &Shape::of(rule.clone()))?;
-    Ok(Shape { nullable, allowed, rule })
+    Ok(Shape {
+        nullable,
+        allowed,
+        rule,
+    })
 }
 
 fn type_of(given: Option<&Value>) -> Result<(Option<&str>, bool), BadSchema> {
@@ -240,8 +295,14 @@ fn type_of(given: Option<&Value>) -> Result<(Option<&str>, bool), BadSchema> {
 }
 
 fn nested_array(schema: &Object, side: Side, depth: usize) -> Result<Rule, BadSchema> {
-    let bound = if side == Side::Input { MAX_ITEMS } else { MAX_OUTPUT_ITEMS };
-    let items = schema.get("items").map_or(Ok(Shape::any()), |items| nested(items, side, depth + 1))?;
+    let bound = if side == Side::Input {
+        MAX_ITEMS
+    } else {
+        MAX_OUTPUT_ITEMS
+    };
+    let items = schema
+        .get("items")
+        .map_or(Ok(Shape::any()), |items| nested(items, side, depth + 1))?;
     let min = count(schema, "minItems")?.unwrap_or(0);
     let max = count(schema, "maxItems")?.unwrap_or(bound);
     if min > max {
@@ -262,8 +323,13 @@ fn nested_object(schema: &Object, side: Side, depth: usize) -> Result<Rule, BadS
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
         Some(_) => return bad("'required' is not a list"),
     };
-    if let Some(name) = required.iter().find(|name| !properties.contains_key(**name)) {
-        return bad(format!("'required' names {name}, which 'properties' does not have"));
+    if let Some(name) = required
+        .iter()
+        .find(|name| !properties.contains_key(**name))
+    {
+        return bad(format!(
+            "'required' names {name}, which 'properties' does not have"
+        ));
     }
     let member = |(name, schema): (&String, &Value)| {
         Ok(Member {
@@ -273,21 +339,34 @@ fn nested_object(schema: &Object, side: Side, depth: usize) -> Result<Rule, BadS
             shape: nested(schema, side, depth + 1)?,
         })
     };
-    let members = properties.iter().map(member).collect::<Result<_, BadSchema>>()?;
+    let members = properties
+        .iter()
+        .map(member)
+        .collect::<Result<_, BadSchema>>()?;
     let rest = match schema.get("additionalProperties") {
         None | Some(Value::Bool(true)) => Some(Shape::any()),
         Some(Value::Bool(false)) => None,
         Some(schema) => Some(nested(schema, side, depth + 1)?),
     };
-    let bound = if side == Side::Input { MAX_ITEMS } else { MAX_OUTPUT_ITEMS };
+    let bound = if side == Side::Input {
+        MAX_ITEMS
+    } else {
+        MAX_OUTPUT_ITEMS
+    };
     let max_members = count(schema, "maxProperties")?.unwrap_or(bound);
-    Ok(Rule::Object(Box::new(Record { members, rest, max_members })))
+    Ok(Rule::Object(Box::new(Record {
+        members,
+        rest,
+        max_members,
+    })))
 }
 
 fn integer_rule(min: Option<&Value>, max: Option<&Value>) -> Result<Rule, BadSchema> {
     let bound = |value: Option<&Value>, otherwise: i64| match value {
         None => Ok(otherwise),
-        Some(value) => value.as_i64().ok_or_else(|| BadSchema("a bound is not an integer".into())),
+        Some(value) => value
+            .as_i64()
+            .ok_or_else(|| BadSchema("a bound is not an integer".into())),
     };
     let (min, max) = (bound(min, i64::MIN)?, bound(max, i64::MAX)?);
     if min > max {
@@ -299,7 +378,9 @@ fn integer_rule(min: Option<&Value>, max: Option<&Value>) -> Result<Rule, BadSch
 fn number_rule(min: Option<&Value>, max: Option<&Value>) -> Result<Rule, BadSchema> {
     let bound = |value: Option<&Value>, otherwise: f64| match value {
         None => Ok(otherwise),
-        Some(value) => value.as_f64().ok_or_else(|| BadSchema("a bound is not a number".into())),
+        Some(value) => value
+            .as_f64()
+            .ok_or_else(|| BadSchema("a bound is not a number".into())),
     };
     let (min, max) = (bound(min, f64::NEG_INFINITY)?, bound(max, f64::INFINITY)?);
     if min > max {
@@ -316,8 +397,13 @@ fn allowed(values: Option<&[Value]>, shape: &Shape) -> Result<Box<[Value]>, BadS
         return bad("'enum' is empty");
     }
     let scalar = |value: &Value| value.is_string() || value.is_number();
-    match values.iter().find(|value| !scalar(value) || check::value(value, shape, 1).is_err()) {
-        Some(wrong) => bad(format!("'enum' lists {wrong}, which the type does not allow")),
+    match values
+        .iter()
+        .find(|value| !scalar(value) || check::value(value, shape, 1).is_err())
+    {
+        Some(wrong) => bad(format!(
+            "'enum' lists {wrong}, which the type does not allow"
+        )),
         None => Ok(values.into()),
     }
 }
@@ -346,14 +432,17 @@ fn size(value: u64) -> Result<usize, BadSchema> {
 
 /// The JSON Schema of all inputs or outputs together: a plain object that allows nothing else.
 pub(crate) fn root(fields: &[FieldSource], side: Side) -> Value {
-    let properties: Map<String, Value> =
-        fields.iter().map(|field| (field.name.clone(), of_field(&field.spec))).collect();
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|field| (field.name.clone(), of_field(&field.spec)))
+        .collect();
     let required: Vec<&str> = fields
         .iter()
         .filter(|field| is_required(&field.spec, side))
         .map(|field| field.name.as_str())
         .collect();
-    let mut root = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    let mut root =
+        json!({"type": "object", "properties": properties, "additionalProperties": false});
     if let Value::Object(root) = &mut root
         && !required.is_empty()
     {
@@ -374,7 +463,16 @@ pub(crate) fn of_field(spec: &FieldSpec) -> Value {
         }
     };
     let name = json_type(spec.kind);
-    set("type", (!spec.any).then(|| if spec.nullable { json!([name, "null"]) } else { json!(name) }));
+    set(
+        "type",
+        (!spec.any).then(|| {
+            if spec.nullable {
+                json!([name, "null"])
+            } else {
+                json!(name)
+            }
+        }),
+    );
     let mut allowed = spec.allowed.clone();
     match spec.kind {
         FieldType::Url => set("format", Some(json!("uri"))),
@@ -385,7 +483,9 @@ pub(crate) fn of_field(spec: &FieldSpec) -> Value {
         }
         _ => {}
     }
-    if spec.nullable && let Some(allowed) = &mut allowed {
+    if spec.nullable
+        && let Some(allowed) = &mut allowed
+    {
         allowed.push(Value::Null);
     }
     set("enum", allowed.map(Value::Array));

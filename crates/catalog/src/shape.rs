@@ -134,12 +134,20 @@ impl Shape {
     }
 
     pub(crate) fn of(rule: Rule) -> Shape {
-        Shape { nullable: false, allowed: Box::default(), rule }
+        Shape {
+            nullable: false,
+            allowed: Box::default(),
+            rule,
+        }
     }
 
     /// What would be right, for error messages.
     pub(crate) fn expected(&self) -> String {
-        let mut text = if self.allowed.is_empty() { self.rule.expected() } else { self.choices() };
+        let mut text = if self.allowed.is_empty() {
+            self.rule.expected()
+        } else {
+            self.choices()
+        };
         if self.nullable {
             text.push_str(" or null");
         }
@@ -150,7 +158,11 @@ impl Shape {
         let shown: Vec<String> = self
             .allowed
             .iter()
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .map(|value| {
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            })
             .collect();
         match shown.as_slice() {
             [only] => only.clone(),
@@ -191,7 +203,9 @@ impl Text {
             Format::Path => format!("a path {length} without NUL characters"),
             Format::Glob => format!("a glob pattern {length}"),
             Format::Url => "a URL with a scheme, such as https://example.com/".to_owned(),
-            Format::DateTime => "an RFC 3339 time with offset, such as 2026-01-31T12:00:00Z".to_owned(),
+            Format::DateTime => {
+                "an RFC 3339 time with offset, such as 2026-01-31T12:00:00Z".to_owned()
+            }
             Format::Sha256 => "64 hexadecimal digits".to_owned(),
             Format::AgentName => {
                 "an agent's name: 1 to 63 characters of a-z, 0-9 and '-', not '-' first".to_owned()
@@ -238,7 +252,10 @@ pub(crate) struct Pattern {
 
 impl Pattern {
     pub(crate) fn new(source: &str) -> Pattern {
-        Pattern { source: source.into(), compiled: OnceLock::new() }
+        Pattern {
+            source: source.into(),
+            compiled: OnceLock::new(),
+        }
     }
 
     /// Whether it is a regular expression at all.
@@ -253,6 +270,8 @@ impl Pattern {
     }
 
     fn regex(&self) -> Option<&Regex> {
-        self.compiled.get_or_init(|| Regex::new(&self.source).ok()).as_ref()
+        self.compiled
+            .get_or_init(|| Regex::new(&self.source).ok())
+            .as_ref()
     }
 }

@@ -36,7 +36,10 @@ impl Place {
     }
 
     fn at(location: serde_saphyr::Location) -> Place {
-        Place { line: location.line().max(1), column: location.column().max(1) }
+        Place {
+            line: location.line().max(1),
+            column: location.column().max(1),
+        }
     }
 }
 
@@ -104,7 +107,10 @@ pub(crate) struct Unreadable {
 pub(crate) fn parse(bytes: &[u8]) -> Result<RawFile, Unreadable> {
     let refuse = |place, message: String| Err(Unreadable { place, message });
     if bytes.len() > MAX_FILE_BYTES {
-        let message = format!("the file has {} bytes; at most {MAX_FILE_BYTES} are read", bytes.len());
+        let message = format!(
+            "the file has {} bytes; at most {MAX_FILE_BYTES} are read",
+            bytes.len()
+        );
         return refuse(Place::START, message);
     }
     let text = match std::str::from_utf8(bytes) {
@@ -112,7 +118,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<RawFile, Unreadable> {
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
-            return refuse(Place { line, column: 1 }, "the file is not UTF-8".to_owned());
+            return refuse(
+                Place { line, column: 1 },
+                "the file is not UTF-8".to_owned(),
+            );
         }
     };
     serde_saphyr::from_str_with_options(text, options()).or_else(|error| {
@@ -146,5 +155,8 @@ fn message(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let text = text.lines().next().unwrap_or_default();
     let text = text.split(" at line ").next().unwrap_or_default();
-    text.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned()
+    text.split(", set DuplicateKeyPolicy")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -8,7 +8,12 @@ use std::time::Duration;
 /// One gateway between AI agents and this machine: every tool call is authenticated, decided by
 /// policy, approved where a person must, executed and audited.
 #[derive(Debug, Parser)]
-#[command(name = "kruxos", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "kruxos",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -135,7 +140,10 @@ pub(crate) struct NewName {
 
 impl NewName {
     pub(crate) fn get(&self) -> &str {
-        self.name.as_deref().or(self.option.as_deref()).unwrap_or_default()
+        self.name
+            .as_deref()
+            .or(self.option.as_deref())
+            .unwrap_or_default()
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::locate::Place;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, ETAG, HOST, IF_MATCH};
+use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -30,7 +30,6 @@ pub(crate) struct Client {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Value,
-    pub(crate) etag: Option<String>,
 }
 
 impl Client {
@@ -43,11 +42,11 @@ impl Client {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        Ok(self.send(Method::GET, path, None, None).await?.body)
+        Ok(self.send(Method::GET, path, None).await?.body)
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Result<Value, Failure> {
-        Ok(self.send(Method::POST, path, Some(body), None).await?.body)
+        Ok(self.send(Method::POST, path, Some(body)).await?.body)
     }
 
     /// Sends a request and waits for its answer, at most [`PATIENCE`].
@@ -56,9 +55,8 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Value>,
-        seen: Option<&str>,
     ) -> Result<Reply, Failure> {
-        match tokio::time::timeout(PATIENCE, self.exchange(method, path, body, seen)).await {
+        match tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await {
             Ok(reply) => reply,
             Err(_) => Err(Failure::failed(format!(
                 "the gateway did not answer {path} within {} s",
@@ -73,11 +71,9 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Value>,
-        seen: Option<&str>,
     ) -> Result<Reply, Failure> {
-        let response = self.request(method, path, body, seen).await?;
+        let response = self.request(method, path, body).await?;
         let status = response.status();
-        let etag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let bytes = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
             .collect()
             .await
@@ -86,23 +82,32 @@ impl Client {
         let body = if bytes.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes)
-                .map_err(|error| Failure::failed(format!("the gateway's answer is not JSON: {error}")))?
+            serde_json::from_slice(&bytes).map_err(|error| {
+                Failure::failed(format!("the gateway's answer is not JSON: {error}"))
+            })?
         };
         if status.is_success() {
-            return Ok(Reply { status: status.as_u16(), body, etag });
+            return Ok(Reply {
+                status: status.as_u16(),
+                body,
+            });
         }
         Err(Failure::from_answer(status.as_u16(), body))
     }
 
     /// Opens a stream of server-sent events.
     pub(crate) async fn stream(&self, path: &str) -> Result<Stream, Failure> {
-        let response = self.request(Method::GET, path, None, None).await?;
+        let response = self.request(Method::GET, path, None).await?;
         let status = response.status();
         if status.is_success() {
-            return Ok(Stream { body: response.into_body(), buffer: BytesMut::new() });
+            return Ok(Stream {
+                body: response.into_body(),
+                buffer: BytesMut::new(),
+            });
         }
-        let bytes = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let bytes = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await;
         let bytes = bytes.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Err(Failure::from_answer(status.as_u16(), body))
@@ -113,32 +118,37 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Value>,
-        seen: Option<&str>,
     ) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.place.socket)
             .await
             .map_err(|error| self.place.unreachable(&error))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.lost(&e))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| self.lost(&e))?;
         drop(tokio::spawn(connection));
-        let mut request = Request::builder().method(method).uri(path).header(HOST, "kruxos");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "kruxos");
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
-        }
-        if let Some(seen) = seen {
-            request = request.header(IF_MATCH, seen);
         }
         let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let request = request
             .body(Full::new(bytes))
             .map_err(|error| Failure::usage(format!("cannot ask for {path}: {error}")))?;
-        sender.send_request(request).await.map_err(|error| self.lost(&error))
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.lost(&error))
     }
 
     fn lost(&self, error: &hyper::Error) -> Failure {
         let socket = self.place.socket.display();
-        Failure::unreachable(format!("the gateway at {socket} closed the connection: {error}"))
-            .hint("Only the gateway's own user and root may connect; it may also just have stopped.")
+        Failure::unreachable(format!(
+            "the gateway at {socket} closed the connection: {error}"
+        ))
+        .hint("Only the gateway's own user and root may connect; it may also just have stopped.")
     }
 }
 
@@ -171,7 +181,9 @@ impl Stream {
                     }
                 }
                 Some(Err(error)) => {
-                    return Err(Failure::unreachable(format!("the stream broke off: {error}")));
+                    return Err(Failure::unreachable(format!(
+                        "the stream broke off: {error}"
+                    )));
                 }
             }
         }
@@ -200,7 +212,10 @@ pub(crate) struct Url {
 
 impl Url {
     pub(crate) fn new(segments: &[&str]) -> Self {
-        let text = segments.iter().map(|segment| format!("/{}", encode(segment))).collect();
+        let text = segments
+            .iter()
+            .map(|segment| format!("/{}", encode(segment)))
+            .collect();
         Self { text, mark: '?' }
     }
 
@@ -240,7 +255,12 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_segment() {
-        let url = Url::new(&["state", "a", "keys", "x/../y?z#ä"]).with("limit", Some(3)).with("no", None::<u8>);
-        assert_eq!(url.as_str(), "/state/a/keys/x%2F..%2Fy%3Fz%23%C3%A4?limit=3");
+        let url = Url::new(&["state", "a", "keys", "x/../y?z#ä"])
+            .with("limit", Some(3))
+            .with("no", None::<u8>);
+        assert_eq!(
+            url.as_str(),
+            "/state/a/keys/x%2F..%2Fy%3Fz%23%C3%A4?limit=3"
+        );
     }
 }

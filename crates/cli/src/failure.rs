@@ -29,7 +29,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hints: Vec::new(), error: None, silent: false }
+        Self {
+            exit,
+            message: message.into(),
+            hints: Vec::new(),
+            error: None,
+            silent: false,
+        }
     }
 
     pub(crate) fn failed(message: impl Into<String>) -> Self {
@@ -54,7 +60,10 @@ impl Failure {
 
     /// The command has shown what failed; only the exit code is left to say.
     pub(crate) fn shown(exit: Exit) -> Self {
-        Self { silent: true, ..Self::new(exit, String::new()) }
+        Self {
+            silent: true,
+            ..Self::new(exit, String::new())
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -70,7 +79,8 @@ impl Failure {
     pub(crate) fn from_answer(status: u16, body: Value) -> Self {
         let kind = body["error_type"].as_str().unwrap_or_default();
         let text = |key: &str| body[key].as_str().map(str::to_owned);
-        let message = text("description").unwrap_or_else(|| format!("the gateway answered {status}"));
+        let message =
+            text("description").unwrap_or_else(|| format!("the gateway answered {status}"));
         let mut failure = Self::new(exit_of(status, kind), message);
         for action in body["recovery_actions"].as_array().into_iter().flatten() {
             if let Some(description) = action["description"].as_str() {

@@ -53,7 +53,9 @@ fn read(path: &Path) -> Result<String, Failure> {
     let shown = path.display();
     let refuse = |error: std::io::Error| Failure::failed(format!("cannot read {shown}: {error}"));
     if std::fs::metadata(path).map_err(refuse)?.len() > MAX_FILE_BYTES {
-        return Err(Failure::failed(format!("{shown} is larger than {MAX_FILE_BYTES} bytes")));
+        return Err(Failure::failed(format!(
+            "{shown} is larger than {MAX_FILE_BYTES} bytes"
+        )));
     }
     std::fs::read_to_string(path).map_err(refuse)
 }
@@ -75,9 +77,18 @@ mod tests {
 
     #[test]
     fn values_follow_the_schema() {
-        assert_eq!(built(&["path=12", "limit=12"]), json!({"path": "12", "limit": 12}));
-        assert_eq!(built(&["path=a=b", "other=true"]), json!({"path": "a=b", "other": true}));
-        assert_eq!(built(&["value={\"a\":[1]}", "x=not json"]), json!({"value": {"a": [1]}, "x": "not json"}));
+        assert_eq!(
+            built(&["path=12", "limit=12"]),
+            json!({"path": "12", "limit": 12})
+        );
+        assert_eq!(
+            built(&["path=a=b", "other=true"]),
+            json!({"path": "a=b", "other": true})
+        );
+        assert_eq!(
+            built(&["value={\"a\":[1]}", "x=not json"]),
+            json!({"value": {"a": [1]}, "x": "not json"})
+        );
         assert_eq!(built(&["path="]), json!({"path": ""}));
     }
 
@@ -88,7 +99,10 @@ mod tests {
         std::fs::write(&file, "{\"a\": 1}").unwrap();
         let at = format!("path=@{}", file.display());
         let as_json = format!("x=@{}", file.display());
-        assert_eq!(built(&[&at, &as_json, "y=@@me"]), json!({"path": "{\"a\": 1}", "x": {"a": 1}, "y": "@me"}));
+        assert_eq!(
+            built(&[&at, &as_json, "y=@@me"]),
+            json!({"path": "{\"a\": 1}", "x": {"a": 1}, "y": "@me"})
+        );
         let missing = build(&["a=@/nonexistent/file".to_owned()], None, &schema()).unwrap_err();
         assert!(missing.message.contains("/nonexistent/file"));
     }
@@ -99,7 +113,10 @@ mod tests {
             let pairs: Vec<String> = pairs.iter().map(|&pair| pair.to_owned()).collect();
             assert_eq!(build(&pairs, None, &schema()).unwrap_err().exit as u8, 2);
         }
-        assert_eq!(build(&[], Some("[1]"), &schema()).unwrap_err().exit as u8, 2);
+        assert_eq!(
+            build(&[], Some("[1]"), &schema()).unwrap_err().exit as u8,
+            2
+        );
         let both = build(&["a=1".to_owned()], Some("{\"a\": 0, \"b\": 2}"), &schema()).unwrap();
         assert_eq!(Value::Object(both), json!({"a": 1, "b": 2}));
     }

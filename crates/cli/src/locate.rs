@@ -26,14 +26,22 @@ impl Place {
         let data_dir = match &global.data_dir {
             Some(directory) => directory.clone(),
             None => default_data_dir().ok_or_else(|| {
-                Failure::usage("no data directory: HOME is not set").hint("Name one with --data-dir.")
+                Failure::usage("no data directory: HOME is not set")
+                    .hint("Name one with --data-dir.")
             })?,
         };
         let data_dir = std::path::absolute(&data_dir)?;
         let own = data_dir.join("config.yaml");
-        let config = global.config.clone().or_else(|| own.exists().then_some(own));
+        let config = global
+            .config
+            .clone()
+            .or_else(|| own.exists().then_some(own));
         let run_dir = run_dir(config.as_deref()).unwrap_or_else(|| data_dir.join("run"));
-        Ok(Place { socket: run_dir.join("control.sock"), data_dir, config })
+        Ok(Place {
+            socket: run_dir.join("control.sock"),
+            data_dir,
+            config,
+        })
     }
 
     /// Why nobody answers at the socket, and what to do.
@@ -47,7 +55,9 @@ impl Place {
             }
             NotFound => format!("no gateway is running on {data}: {socket} does not exist"),
             ConnectionRefused => {
-                format!("no gateway is running on {data}: {socket} was left by one that has stopped")
+                format!(
+                    "no gateway is running on {data}: {socket} was left by one that has stopped"
+                )
             }
             PermissionDenied => {
                 format!("the gateway on {data} belongs to another user: {socket} is closed to you")
@@ -66,7 +76,9 @@ impl Place {
                 "A gateway may run on {0}:  kruxos --data-dir {0} status",
                 other.display()
             )),
-            None => failure.hint("If one runs on another directory, name it with --data-dir or KRUXOS_DATA_DIR."),
+            None => failure.hint(
+                "If one runs on another directory, name it with --data-dir or KRUXOS_DATA_DIR.",
+            ),
         }
     }
 
@@ -80,23 +92,36 @@ impl Place {
 
     /// Well-known data directories, other than this one, with a control socket.
     fn others(&self) -> Vec<PathBuf> {
-        let known = default_data_dir().into_iter().chain([PathBuf::from(SERVICE_DATA_DIR)]);
+        let known = default_data_dir()
+            .into_iter()
+            .chain([PathBuf::from(SERVICE_DATA_DIR)]);
         known
             .filter(|other| *other != self.data_dir && other.join("run/control.sock").exists())
             .collect()
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the one place of the command line that reads them")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place of the command line that reads them"
+)]
 fn default_data_dir() -> Option<PathBuf> {
-    let absolute = |name| std::env::var(name).ok().map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name| {
+        std::env::var(name)
+            .ok()
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .map(|data| data.join("kruxos"))
 }
 
 /// `run_dir`, from the environment or the configuration file as the gateway reads them.
-#[allow(clippy::disallowed_methods, reason = "the one place of the command line that reads them")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place of the command line that reads them"
+)]
 fn run_dir(config: Option<&Path>) -> Option<PathBuf> {
     #[derive(Deserialize)]
     struct OneKey {
@@ -133,9 +158,19 @@ mod tests {
     #[test]
     fn the_socket_follows_run_dir_of_the_configuration() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(place(directory.path()).socket, directory.path().join("run/control.sock"));
-        std::fs::write(directory.path().join("config.yaml"), "run_dir: /run/k\nserver: {port: 1}\n").unwrap();
-        assert_eq!(place(directory.path()).socket, Path::new("/run/k/control.sock"));
+        assert_eq!(
+            place(directory.path()).socket,
+            directory.path().join("run/control.sock")
+        );
+        std::fs::write(
+            directory.path().join("config.yaml"),
+            "run_dir: /run/k\nserver: {port: 1}\n",
+        )
+        .unwrap();
+        assert_eq!(
+            place(directory.path()).socket,
+            Path::new("/run/k/control.sock")
+        );
     }
 
     #[test]
@@ -144,11 +179,24 @@ mod tests {
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
         let failure = place(directory.path()).unreachable(&missing);
         assert_eq!(failure.exit as u8, 5);
-        assert!(failure.message.contains("control.sock does not exist"), "{}", failure.message);
+        assert!(
+            failure.message.contains("control.sock does not exist"),
+            "{}",
+            failure.message
+        );
         assert!(failure.hints.iter().any(|hint| hint.contains("up")));
         let failure = place(&directory.path().join("nowhere")).unreachable(&missing);
-        assert!(failure.message.contains("nowhere does not exist"), "{}", failure.message);
+        assert!(
+            failure.message.contains("nowhere does not exist"),
+            "{}",
+            failure.message
+        );
         let stale = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        assert!(place(directory.path()).unreachable(&stale).message.contains("has stopped"));
+        assert!(
+            place(directory.path())
+                .unreachable(&stale)
+                .message
+                .contains("has stopped")
+        );
     }
 }

@@ -52,7 +52,10 @@ pub(crate) struct Out {
 
 impl Out {
     pub(crate) fn new(json: bool, quiet: bool, no_color: bool) -> Self {
-        #[allow(clippy::disallowed_methods, reason = "the no-color.org convention, read once here")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the no-color.org convention, read once here"
+        )]
         let forbidden = no_color || std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty());
         let terminal = std::io::stdout().is_terminal();
         Self {
@@ -133,15 +136,19 @@ impl Out {
             return;
         }
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic);
         let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_col);
         table.set_width(if width == 0 { 100 } else { width });
         table.set_header(header.iter().map(|name| name.to_uppercase()));
         for row in rows {
             table.add_row(row.iter().map(|cell| clean::line(cell)));
         }
-        let shown: Vec<String> =
-            table.lines().map(|line| line.trim_end().to_owned()).collect();
+        let shown: Vec<String> = table
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect();
         write_out(&format!("{}\n", shown.join("\n")));
     }
 
@@ -158,8 +165,10 @@ impl Out {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() {
-            return Err(Failure::refused(format!("not done: {}", clean::line(question)))
-                .hint("Nobody can be asked here; add --yes to go on without a question."));
+            return Err(
+                Failure::refused(format!("not done: {}", clean::line(question)))
+                    .hint("Nobody can be asked here; add --yes to go on without a question."),
+            );
         }
         eprint!("{} [y/N] ", clean::line(question));
         let mut answer = String::new();
@@ -200,11 +209,17 @@ fn push(shown: &mut String, look: Look, text: &str, color: bool) {
 
 fn write_out(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
     if let Err(error) = written {
         // `kruxos … | head` closes the pipe: the reader has what it wanted.
         let wanted_no_more = error.kind() == std::io::ErrorKind::BrokenPipe;
-        std::process::exit(if wanted_no_more { 0 } else { Exit::Failed as i32 });
+        std::process::exit(if wanted_no_more {
+            0
+        } else {
+            Exit::Failed as i32
+        });
     }
 }
 

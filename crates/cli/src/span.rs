@@ -55,7 +55,16 @@ mod tests {
     fn units_add_up_and_anything_else_is_refused() {
         assert_eq!(parse("1h30m"), Ok(Duration::from_secs(5_400)));
         assert_eq!(parse("7d"), Ok(Duration::from_secs(604_800)));
-        for wrong in ["", "1", "h", "1x", "1h30", "-1h", "99999999999999999999d", "1ä"] {
+        for wrong in [
+            "",
+            "1",
+            "h",
+            "1x",
+            "1h30",
+            "-1h",
+            "99999999999999999999d",
+            "1ä",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(show(90), "1m30s");

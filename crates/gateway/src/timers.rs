@@ -11,6 +11,7 @@ const IDLE_EVERY: Duration = Duration::from_secs(15);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// Counters that a crash loses are at most this old.
 const RATES_EVERY: Duration = Duration::from_secs(2);
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Editors write a file in several steps; they are taken as one.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -20,6 +21,12 @@ pub(crate) fn start(gateway: &Gateway) {
     every(gateway, RATES_EVERY, |gateway: Gateway| async move { gateway.save_rates_if_changed().await });
     every(gateway, Duration::from_secs(SAMPLE_SECONDS), |gateway: Gateway| async move {
         gateway.health.sample(gateway.clock.now());
+    });
+    every(gateway, UPKEEP_EVERY, |_: Gateway| async move {
+        // Samples wait in memory until they are folded into buckets; without a scraper nobody else does it.
+        if let Ok(handle) = crate::metrics::recorder() {
+            handle.run_upkeep();
+        }
     });
     every(gateway, CHECKPOINT_EVERY, |gateway: Gateway| async move {
         let saved = tokio::task::spawn_blocking(move || crate::checkpoints::save_all(&gateway)).await;

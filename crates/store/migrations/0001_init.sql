@@ -31,11 +31,7 @@ CREATE TABLE approvals (
     session_id      TEXT NOT NULL,
     interface       TEXT NOT NULL,
     capability      TEXT NOT NULL,
-    shown_inputs    TEXT NOT NULL,
     digest          TEXT NOT NULL,
-    reason          TEXT NOT NULL,
-    rule            TEXT NOT NULL,
-    risk_notes      TEXT NOT NULL,
     created_at      INTEGER NOT NULL,
     expires_at      INTEGER,
     state           TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'expired',
@@ -46,6 +42,11 @@ CREATE TABLE approvals (
     scope           TEXT,
     finished_at     INTEGER,
     result_taken    INTEGER NOT NULL DEFAULT 0,
+    -- The large columns last: SQLite walks through what stands before a column to reach it.
+    reason          TEXT NOT NULL,
+    rule            TEXT NOT NULL,
+    risk_notes      TEXT NOT NULL,
+    shown_inputs    TEXT NOT NULL,
     -- AES-256-GCM, bound to id, principal, capability and digest (seal.rs).
     sealed_inputs   BLOB NOT NULL,
     sealed_preview  BLOB NOT NULL,

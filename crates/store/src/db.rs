@@ -26,7 +26,14 @@ const WAL_KEPT_BYTES: i64 = 16 * 1024 * 1024;
 /// The one connection that writes. Makes the file, readable by its owner only.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let fresh = !path.try_exists()?;
-    drop(OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?);
+    drop(
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)?,
+    );
     if fresh {
         sync_parent(path)?;
     }
@@ -68,7 +75,9 @@ fn configure(conn: &Connection, cache_kib: i64) -> Result<(), StoreError> {
 
 /// Makes a new name in a directory survive a power cut.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(())
 }
@@ -153,7 +162,10 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &[u8], what: &str) -> Result<
 }
 
 pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T, StoreError> {
-    let text = row.get_ref(column)?.as_bytes().map_err(|_| wrong_type(column))?;
+    let text = row
+        .get_ref(column)?
+        .as_bytes()
+        .map_err(|_| wrong_type(column))?;
     from_json(text, column)
 }
 

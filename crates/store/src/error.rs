@@ -12,7 +12,9 @@ pub enum StoreError {
     Sqlite(#[from] rusqlite::Error),
     #[error("the state database cannot be used: {0}")]
     Io(#[from] std::io::Error),
-    #[error("the data directory was written by a newer kruxos (schema {found}, this one knows {known})")]
+    #[error(
+        "the data directory was written by a newer kruxos (schema {found}, this one knows {known})"
+    )]
     NewerSchema { found: u32, known: u32 },
     #[error("stored data is damaged: {0}")]
     Corrupt(String),

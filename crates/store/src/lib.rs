@@ -19,9 +19,13 @@ mod writer;
 
 pub use agents::{Agent, AgentPatch, AgentStatus, NewAgent, TokenOwner};
 pub use alerts::{Alert, AlertStatus, NewAlert, Severity};
-pub use approvals::{Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, TransitionError};
+pub use approvals::{
+    Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, TransitionError,
+};
 pub use error::StoreError;
-pub use persistent::{KeyEntry, MAX_KEYS_PER_AGENT, SetOutcome, StateQuota, StateValue, VersionEntry};
+pub use persistent::{
+    KeyEntry, MAX_KEYS_PER_AGENT, SetOutcome, StateQuota, StateValue, VersionEntry,
+};
 pub use tokens::UserToken;
 pub use writer::AuditMark;
 

@@ -11,7 +11,11 @@ pub(crate) const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_init.s
 
 /// Brings the database to the newest version, all of it or nothing. One with data in it is copied
 /// beside itself first.
-pub(crate) fn migrate(conn: &Connection, path: &Path, migrations: &[&str]) -> Result<(), StoreError> {
+pub(crate) fn migrate(
+    conn: &Connection,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<(), StoreError> {
     let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
     if found > known {
@@ -36,7 +40,11 @@ pub(crate) fn migrate(conn: &Connection, path: &Path, migrations: &[&str]) -> Re
 }
 
 fn has_tables(conn: &Connection) -> Result<bool, StoreError> {
-    Ok(conn.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?)
+    Ok(
+        conn.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| {
+            row.get(0)
+        })?,
+    )
 }
 
 /// Where the copy of a database of version `from` goes.
@@ -54,8 +62,14 @@ fn back_up(conn: &Connection, path: &Path, from: u32) -> Result<(), StoreError> 
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    drop(OpenOptions::new().create_new(true).write(true).mode(0o600).open(&aside)?);
-    conn.backup("main", &aside, None)?;
+    drop(
+        OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&aside)?,
+    );
+    conn.backup("main", &aside, None::<fn(rusqlite::backup::Progress)>)?;
     File::open(&aside)?.sync_all()?;
     std::fs::rename(&aside, &target)?;
     db::sync_parent(&target)?;

@@ -16,7 +16,10 @@ pub(crate) struct Readers {
 impl Readers {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = || Ok::<_, StoreError>(Mutex::new(db::open_reader(path)?));
-        Ok(Self { points: connection()?, scans: connection()? })
+        Ok(Self {
+            points: connection()?,
+            scans: connection()?,
+        })
     }
 
     /// For look-ups by key.

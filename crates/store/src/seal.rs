@@ -77,7 +77,10 @@ impl Sealer {
         let mut nonce = [0u8; NONCE];
         getrandom::fill(&mut nonce)
             .map_err(|_| StoreError::Stopped("the system has no random numbers".to_owned()))?;
-        let payload = Payload { msg: &plain, aad: &bound.bytes(part) };
+        let payload = Payload {
+            msg: &plain,
+            aad: &bound.bytes(part),
+        };
         let sealed = self
             .0
             .encrypt(&Nonce::from(nonce), payload)
@@ -99,8 +102,14 @@ impl Sealer {
             StoreError::Corrupt(format!("{part:?} of {id} do not open with this key"))
         };
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or_else(damaged)?;
-        let payload = Payload { msg: sealed, aad: &bound.bytes(part) };
-        let plain = self.0.decrypt(&Nonce::from(*nonce), payload).map_err(|_| damaged())?;
+        let payload = Payload {
+            msg: sealed,
+            aad: &bound.bytes(part),
+        };
+        let plain = self
+            .0
+            .decrypt(&Nonce::from(*nonce), payload)
+            .map_err(|_| damaged())?;
         crate::db::from_json(&Zeroizing::new(plain), "a sealed part")
     }
 }

@@ -41,19 +41,27 @@ struct Lost {
 
 impl Lost {
     fn of(error: &rusqlite::Error) -> Self {
-        Self { code: error.sqlite_error().copied(), message: error.to_string() }
+        Self {
+            code: error.sqlite_error().copied(),
+            message: error.to_string(),
+        }
     }
 
     fn group() -> Self {
         let code = Some(ffi::Error::new(ffi::SQLITE_IOERR));
-        Self { code, message: "a write in the same group broke the transaction".to_owned() }
+        Self {
+            code,
+            message: "a write in the same group broke the transaction".to_owned(),
+        }
     }
 }
 
 impl From<Lost> for StoreError {
     fn from(lost: Lost) -> Self {
         match lost.code {
-            Some(code) => StoreError::Sqlite(rusqlite::Error::SqliteFailure(code, Some(lost.message))),
+            Some(code) => {
+                StoreError::Sqlite(rusqlite::Error::SqliteFailure(code, Some(lost.message)))
+            }
             None => StoreError::Stopped(lost.message),
         }
     }
@@ -72,7 +80,10 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || work(&conn, jobs, &mark))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
     }
 
     /// Runs `work` in a transaction; durable once this answers `Ok`. What `work` changed is undone if
@@ -124,7 +135,10 @@ fn job<T: Send + 'static>(
         };
         drop(answer.send(result));
     };
-    Some(Ran { keep, settle: Box::new(settle) })
+    Some(Ran {
+        keep,
+        settle: Box::new(settle),
+    })
 }
 
 fn work(conn: &Connection, mut jobs: mpsc::Receiver<Job>, mark: &MarkSource) {
@@ -165,7 +179,10 @@ fn transaction(
         let broken = conn.is_autocommit();
         match ran {
             Some(Ran { keep: true, settle }) => kept.push(settle),
-            Some(Ran { keep: false, settle }) => settle(Ok(())),
+            Some(Ran {
+                keep: false,
+                settle,
+            }) => settle(Ok(())),
             None => {}
         }
         if broken {
@@ -213,7 +230,10 @@ fn in_savepoint(conn: &Connection, job: Job) -> Option<Ran> {
         if ran.keep {
             let lost = Lost::of(&error);
             (ran.settle)(Err(lost));
-            ran = Ran { keep: false, settle: Box::new(|_| {}) };
+            ran = Ran {
+                keep: false,
+                settle: Box::new(|_| {}),
+            };
         }
     }
     Some(ran)
@@ -231,7 +251,10 @@ fn store_mark(
     source: &MarkSource,
     marked: &mut Option<u64>,
 ) -> Result<(), rusqlite::Error> {
-    let source = source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let source = source
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let Some(seq) = source.and_then(|source| source()) else {
         return Ok(());
     };
@@ -252,5 +275,7 @@ fn execute(conn: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
 
 /// Reads the mark of the last commit that had one.
 pub(crate) fn stored_mark(conn: &Connection) -> Result<Option<u64>, StoreError> {
-    db::one(conn, "SELECT seq FROM audit_mark WHERE id = 1", [], |row| db::unsigned(row, "seq"))
+    db::one(conn, "SELECT seq FROM audit_mark WHERE id = 1", [], |row| {
+        db::unsigned(row, "seq")
+    })
 }

@@ -69,7 +69,10 @@ pub(super) struct Builder {
 }
 
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }
 
 pub(super) fn open_reader(dir: &Path) -> Result<Connection, AuditError> {
@@ -85,7 +88,10 @@ pub(super) fn remove(dir: &Path) -> Result<(), AuditError> {
         let path = dir.join(format!("{FILE}{suffix}"));
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(AuditError::Io { context: format!("cannot remove {}", path.display()), source });
+                return Err(AuditError::Io {
+                    context: format!("cannot remove {}", path.display()),
+                    source,
+                });
             }
             _ => {}
         }
@@ -95,7 +101,10 @@ pub(super) fn remove(dir: &Path) -> Result<(), AuditError> {
 
 /// Changes with every start of the machine; empty where the kernel does not say.
 fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 impl Builder {
@@ -113,7 +122,12 @@ impl Builder {
         let connection = Self::connect(&shared.dir)?;
         connection.execute_batch(SCHEMA)?;
         connection.pragma_update(None, "user_version", LAYOUT)?;
-        let builder = Self { connection, names: HashMap::new(), cursor: None, indexed: 0 };
+        let builder = Self {
+            connection,
+            names: HashMap::new(),
+            cursor: None,
+            indexed: 0,
+        };
         builder.mark(false)?;
         Ok(builder)
     }
@@ -122,7 +136,11 @@ impl Builder {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = dir.join(FILE);
         // SQLite gives its other files the mode of this one.
-        let made = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let made = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path);
         if let Err(error) = made {
             tracing::warn!(%error, "cannot make the audit index");
         }
@@ -143,17 +161,34 @@ impl Builder {
             return Ok(None);
         }
         let meta = |key: &str| -> rusqlite::Result<Option<String>> {
-            connection.query_row("SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
+            connection
+                .query_row(
+                    "SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1",
+                    [key],
+                    |row| row.get(0),
+                )
+                .optional()
         };
         // Left open by a boot that ended: what SQLite had not been made to sync may be missing.
         let boot = meta("boot")?.unwrap_or_default();
         if meta("clean")?.as_deref() != Some("1") && (boot.is_empty() || boot != boot_id()) {
             return Ok(None);
         }
-        let indexed = meta("indexed")?.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let offset = meta("offset")?.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let cursor = meta("segment")?.and_then(|name| SegmentName::parse(&name)).map(|name| (name, offset));
-        let builder = Self { connection, names: HashMap::new(), cursor, indexed };
+        let indexed = meta("indexed")?
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let offset = meta("offset")?
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let cursor = meta("segment")?
+            .and_then(|name| SegmentName::parse(&name))
+            .map(|name| (name, offset));
+        let builder = Self {
+            connection,
+            names: HashMap::new(),
+            cursor,
+            indexed,
+        };
         if !builder.fits(shared) {
             return Ok(None);
         }
@@ -167,15 +202,28 @@ impl Builder {
             let meta = shared.dir.join(name.to_string()).metadata();
             meta.is_ok_and(|meta| meta.len() >= *offset)
         });
-        there && self.indexed <= shared.durable.load(Ordering::Acquire) && self.last_is_there(shared).unwrap_or(false)
+        there
+            && self.indexed <= shared.durable.load(Ordering::Acquire)
+            && self.last_is_there(shared).unwrap_or(false)
     }
 
     /// Whether the newest indexed entry still stands where it stood: a log that lost its end and went
     /// on has others in its place.
     fn last_is_there(&self, shared: &Shared) -> Option<bool> {
         let newest = "SELECT name.text, offset, entry.id FROM entry JOIN name ON name.id = segment ORDER BY seq DESC LIMIT 1";
-        let place = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, [u8; 16]>(2)?));
-        let Some((segment, offset, id)) = self.connection.query_row(newest, [], place).optional().ok()? else {
+        let place = |row: &rusqlite::Row<'_>| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, [u8; 16]>(2)?,
+            ))
+        };
+        let Some((segment, offset, id)) = self
+            .connection
+            .query_row(newest, [], place)
+            .optional()
+            .ok()?
+        else {
             return Some(self.indexed == 0);
         };
         let file = File::open(shared.dir.join(segment)).ok()?;
@@ -184,7 +232,9 @@ impl Builder {
     }
 
     fn mark(&self, clean: bool) -> rusqlite::Result<()> {
-        let mut put = self.connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
+        let mut put = self
+            .connection
+            .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
         put.execute(params!["boot", boot_id()])?;
         put.execute(params!["clean", i64::from(clean)])?;
         Ok(())
@@ -196,7 +246,10 @@ impl Builder {
             .connection
             .pragma_update(None, "synchronous", "FULL")
             .and_then(|()| self.mark(true))
-            .and_then(|()| self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+            .and_then(|()| {
+                self.connection
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            });
         if let Err(error) = synced {
             tracing::warn!(%error, "the audit index was not closed cleanly");
         }
@@ -209,16 +262,26 @@ impl Builder {
             // Listed before it is read: when a later one exists, this one is complete.
             let segments = segment::list(&shared.dir).map_err(io_error)?;
             let start = match &self.cursor {
-                Some((name, offset)) => segments.iter().position(|(at, _)| at == name).map(|at| (at, *offset)),
+                Some((name, offset)) => segments
+                    .iter()
+                    .position(|(at, _)| at == name)
+                    .map(|at| (at, *offset)),
                 None => Some((0, 0)),
             };
             let Some((at, offset)) = start else {
                 return Err(AuditError::Index(corrupt("the indexed segment is gone")));
             };
-            let Some((name, path)) = segments.get(at) else { break };
+            let Some((name, path)) = segments.get(at) else {
+                break;
+            };
             let later = segments.get(at + 1).map(|(name, _)| name.clone());
             let file = File::open(path).map_err(io_error)?;
-            let place = Place { name, file: &file, newest: later.is_none(), durable };
+            let place = Place {
+                name,
+                file: &file,
+                newest: later.is_none(),
+                durable,
+            };
             let end = self.segment(shared, place, offset)?;
             match later {
                 _ if end == End::NotDurable => break,
@@ -233,7 +296,12 @@ impl Builder {
     }
 
     /// Indexes one segment from `offset`.
-    fn segment(&mut self, shared: &Shared, place: Place<'_>, offset: u64) -> Result<End, AuditError> {
+    fn segment(
+        &mut self,
+        shared: &Shared,
+        place: Place<'_>,
+        offset: u64,
+    ) -> Result<End, AuditError> {
         let mut frames = Frames::new(place.file, offset, READ_BYTES);
         let mut end = offset;
         loop {
@@ -246,7 +314,9 @@ impl Builder {
             let done = done?;
             self.cursor = Some((place.name.clone(), end));
             {
-                let mut put = self.connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
+                let mut put = self
+                    .connection
+                    .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
                 put.execute(params!["segment", place.name.to_string()])?;
                 put.execute(params!["offset", end.to_string()])?;
                 put.execute(params!["indexed", self.indexed.to_string()])?;
@@ -288,7 +358,9 @@ impl Builder {
                     *end = frame_end;
                 }
                 // The usual end, without a look at what lies behind it.
-                Next::End { .. } if place.newest && self.indexed >= place.durable => return Ok(End::Segment),
+                Next::End { .. } if place.newest && self.indexed >= place.durable => {
+                    return Ok(End::Segment);
+                }
                 Next::End { offset } | Next::Bad { offset, .. } => {
                     match frame::tail(place.file, offset).map_err(io_error)? {
                         Tail::Damaged { next: Some(next) } => {
@@ -303,14 +375,19 @@ impl Builder {
         Ok(End::Batch)
     }
 
-    fn insert(&mut self, entry: &EntryRef<'_>, segment: i64, offset: u64) -> Result<(), AuditError> {
+    fn insert(
+        &mut self,
+        entry: &EntryRef<'_>,
+        segment: i64,
+        offset: u64,
+    ) -> Result<(), AuditError> {
         let at: Option<Timestamp> = entry.timestamp.parse().ok();
         let actor = self.name(entry.actor_name)?;
         let session = entry.session_id.map(|text| self.name(text)).transpose()?;
         let capability = entry.capability.map(|text| self.name(text)).transpose()?;
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT OR REPLACE INTO entry VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")?;
+        let mut insert = self.connection.prepare_cached(
+            "INSERT OR REPLACE INTO entry VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
+        )?;
         insert.execute(params![
             entry.seq as i64,
             entry.id,
@@ -321,7 +398,9 @@ impl Builder {
             capability,
             kind_number(entry.kind),
             status_number(entry.status),
-            entry.duration_us.map(|us| i64::try_from(us).unwrap_or(i64::MAX)),
+            entry
+                .duration_us
+                .map(|us| i64::try_from(us).unwrap_or(i64::MAX)),
             segment,
             offset as i64,
         ])?;
@@ -340,7 +419,9 @@ impl Builder {
         let id = match found {
             Some(id) => id,
             None => {
-                self.connection.prepare_cached("INSERT INTO name (text) VALUES (?1)")?.execute([text])?;
+                self.connection
+                    .prepare_cached("INSERT INTO name (text) VALUES (?1)")?
+                    .execute([text])?;
                 self.connection.last_insert_rowid()
             }
         };
@@ -362,7 +443,10 @@ fn publish(shared: &Shared, entry: EntryRef<'_>) {
 }
 
 fn io_error(source: std::io::Error) -> AuditError {
-    AuditError::Io { context: "cannot read a segment for the index".to_owned(), source }
+    AuditError::Io {
+        context: "cannot read a segment for the index".to_owned(),
+        source,
+    }
 }
 
 fn corrupt(message: &str) -> rusqlite::Error {

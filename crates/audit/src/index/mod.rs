@@ -81,7 +81,11 @@ impl Index {
         self.tell(|state| state.closing = true);
     }
 
-    fn wait_until(&self, done: impl Fn(&State) -> bool, patience: Option<Duration>) -> Result<(), AuditError> {
+    fn wait_until(
+        &self,
+        done: impl Fn(&State) -> bool,
+        patience: Option<Duration>,
+    ) -> Result<(), AuditError> {
         let start = Instant::now();
         let mut state = self.lock();
         loop {
@@ -94,11 +98,20 @@ impl Index {
             if state.closed {
                 return Err(AuditError::Stopped("its indexer has ended".to_owned()));
             }
-            let left = patience.map_or(Duration::from_secs(60), |patience| patience.saturating_sub(start.elapsed()));
+            let left = patience.map_or(Duration::from_secs(60), |patience| {
+                patience.saturating_sub(start.elapsed())
+            });
             if left.is_zero() {
-                return Err(AuditError::Indexing { indexed: state.indexed, entries: state.wanted });
+                return Err(AuditError::Indexing {
+                    indexed: state.indexed,
+                    entries: state.wanted,
+                });
             }
-            state = self.progress.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .progress
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }
@@ -111,14 +124,23 @@ impl Shared {
             Ok(_) => self.appended(),
             Err(_) => self.durable.load(Ordering::Acquire),
         };
-        self.index.tell(|state| state.wanted = state.wanted.max(target));
+        self.index
+            .tell(|state| state.wanted = state.wanted.max(target));
         let stopped = || self.lock().stopped.is_some();
-        self.index.wait_until(|state| state.indexed >= target || stopped(), Some(PATIENCE))
+        self.index
+            .wait_until(|state| state.indexed >= target || stopped(), Some(PATIENCE))
     }
 
     /// Runs a read on the index, opening it first where needed.
-    fn read_index<T>(&self, read: impl FnOnce(&Connection) -> Result<T, AuditError>) -> Result<T, AuditError> {
-        let mut reader = self.index.reader.lock().unwrap_or_else(PoisonError::into_inner);
+    fn read_index<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, AuditError>,
+    ) -> Result<T, AuditError> {
+        let mut reader = self
+            .index
+            .reader
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if reader.is_none() {
             *reader = Some(build::open_reader(&self.dir)?);
         }
@@ -136,7 +158,9 @@ impl Shared {
 /// Starts the indexer.
 pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<std::thread::JoinHandle<()>> {
     let shared = Arc::clone(shared);
-    std::thread::Builder::new().name("audit-index".to_owned()).spawn(move || run(&shared))
+    std::thread::Builder::new()
+        .name("audit-index".to_owned())
+        .spawn(move || run(&shared))
 }
 
 fn run(shared: &Shared) {
@@ -169,7 +193,11 @@ fn run(shared: &Shared) {
     }
 }
 
-fn index_new(shared: &Shared, slot: &mut Option<build::Builder>, rebuild: bool) -> Result<u64, AuditError> {
+fn index_new(
+    shared: &Shared,
+    slot: &mut Option<build::Builder>,
+    rebuild: bool,
+) -> Result<u64, AuditError> {
     if rebuild {
         *slot = None;
         build::remove(&shared.dir)?;
@@ -197,7 +225,8 @@ fn wait_for_work(index: &Index) -> (Option<u64>, bool) {
     let mut state = index.lock();
     let mut collecting: Option<Instant> = None;
     loop {
-        let rebuild = (state.rebuilds_wanted > state.rebuilds_done).then_some(state.rebuilds_wanted);
+        let rebuild =
+            (state.rebuilds_wanted > state.rebuilds_done).then_some(state.rebuilds_wanted);
         let queried = state.wanted > state.indexed && state.new_entries;
         if state.closing || rebuild.is_some() || queried {
             state.new_entries = false;
@@ -205,15 +234,24 @@ fn wait_for_work(index: &Index) -> (Option<u64>, bool) {
         }
         if state.new_entries {
             let now = Instant::now();
-            let left = collecting.get_or_insert(now + COLLECT).saturating_duration_since(now);
+            let left = collecting
+                .get_or_insert(now + COLLECT)
+                .saturating_duration_since(now);
             if left.is_zero() {
                 state.new_entries = false;
                 return (None, false);
             }
-            state = index.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = index
+                .work
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         } else {
             state.idle = true;
-            state = index.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = index
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
             state.idle = false;
         }
     }
@@ -236,7 +274,10 @@ impl AuditLog {
     /// # Errors
     /// As [`AuditLog::query`].
     pub fn tail(&self, count: usize) -> Result<Vec<Entry>, AuditError> {
-        let mut page = self.query(&Query { limit: count, ..Query::default() })?;
+        let mut page = self.query(&Query {
+            limit: count,
+            ..Query::default()
+        })?;
         page.entries.reverse();
         Ok(page.entries)
     }
@@ -273,8 +314,14 @@ impl AuditLog {
             state.rebuilds_wanted += 1;
             wanted = state.rebuilds_wanted;
         });
-        shared.index.wait_until(|state| state.rebuilds_done >= wanted, None)?;
-        *shared.index.reader.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        shared
+            .index
+            .wait_until(|state| state.rebuilds_done >= wanted, None)?;
+        *shared
+            .index
+            .reader
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         shared.read_index(query::count)
     }
 }

@@ -75,7 +75,11 @@ struct Filter {
 
 impl Filter {
     fn add(&mut self, sql: &str, value: impl Into<Sql>) {
-        self.sql.push_str(if self.sql.is_empty() { " WHERE " } else { " AND " });
+        self.sql.push_str(if self.sql.is_empty() {
+            " WHERE "
+        } else {
+            " AND "
+        });
         self.sql.push_str(sql);
         self.values.push(value.into());
     }
@@ -83,7 +87,10 @@ impl Filter {
 
 fn filter(query: &Query) -> Filter {
     let mut filter = Filter::default();
-    let actors = [(&query.agent, PrincipalKind::Agent), (&query.user, PrincipalKind::User)];
+    let actors = [
+        (&query.agent, PrincipalKind::Agent),
+        (&query.user, PrincipalKind::User),
+    ];
     for (name, kind) in actors {
         if let Some(name) = name {
             filter.add("actor_kind = ?", actor_number(kind));
@@ -100,7 +107,10 @@ fn filter(query: &Query) -> Filter {
         filter.add(sql, capability.clone());
     }
     if let Some(session) = &query.session {
-        filter.add("session = (SELECT id FROM name WHERE text = ?)", session.clone());
+        filter.add(
+            "session = (SELECT id FROM name WHERE text = ?)",
+            session.clone(),
+        );
     }
     if let Some(status) = query.status {
         filter.add("status = ?", status_number(status));
@@ -137,8 +147,15 @@ pub(super) fn run(connection: &Connection, dir: &Path, query: &Query) -> Result<
     filter.values.push(Sql::from(limit as i64 + 1));
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(filter.values))?;
-    let mut reader = EntryReader { dir, files: HashMap::new() };
-    let mut page = Page { entries: Vec::new(), more: false, damaged: Vec::new() };
+    let mut reader = EntryReader {
+        dir,
+        files: HashMap::new(),
+    };
+    let mut page = Page {
+        entries: Vec::new(),
+        more: false,
+        damaged: Vec::new(),
+    };
     while let Some(row) = rows.next()? {
         if page.entries.len() + page.damaged.len() == limit {
             page.more = true;
@@ -156,22 +173,42 @@ pub(super) fn run(connection: &Connection, dir: &Path, query: &Query) -> Result<
     Ok(page)
 }
 
-pub(super) fn show(connection: &Connection, dir: &Path, id_or_seq: &str) -> Result<Option<Entry>, AuditError> {
-    const PLACE: &str = "SELECT segment.text, offset FROM entry JOIN name AS segment ON segment.id = segment WHERE";
+pub(super) fn show(
+    connection: &Connection,
+    dir: &Path,
+    id_or_seq: &str,
+) -> Result<Option<Entry>, AuditError> {
+    const PLACE: &str =
+        "SELECT segment.text, offset FROM entry JOIN name AS segment ON segment.id = segment WHERE";
     let place = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
     let found = if let Ok(seq) = id_or_seq.parse::<i64>() {
-        connection.prepare_cached(&format!("{PLACE} seq = ?1"))?.query_row([seq], place).optional()?
+        connection
+            .prepare_cached(&format!("{PLACE} seq = ?1"))?
+            .query_row([seq], place)
+            .optional()?
     } else if let Ok(id) = id_or_seq.parse::<uuid::Uuid>() {
         // A UUIDv7 starts with its millisecond, so the index on time finds it.
         let bytes = id.into_bytes();
-        let from = bytes.iter().take(6).fold(0i64, |millis, byte| millis << 8 | i64::from(*byte)) * 1000;
+        let from = bytes
+            .iter()
+            .take(6)
+            .fold(0i64, |millis, byte| millis << 8 | i64::from(*byte))
+            * 1000;
         let sql = format!("{PLACE} at BETWEEN ?1 AND ?2 AND entry.id = ?3");
-        connection.prepare_cached(&sql)?.query_row((from, from + 999, bytes), place).optional()?
+        connection
+            .prepare_cached(&sql)?
+            .query_row((from, from + 999, bytes), place)
+            .optional()?
     } else {
         None
     };
-    let mut reader = EntryReader { dir, files: HashMap::new() };
-    found.map(|(segment, offset)| reader.read(&segment, offset)).transpose()
+    let mut reader = EntryReader {
+        dir,
+        files: HashMap::new(),
+    };
+    found
+        .map(|(segment, offset)| reader.read(&segment, offset))
+        .transpose()
 }
 
 pub(super) fn count(connection: &Connection) -> Result<u64, AuditError> {
@@ -187,7 +224,10 @@ struct EntryReader<'d> {
 
 impl EntryReader<'_> {
     fn read(&mut self, segment: &str, offset: i64) -> Result<Entry, AuditError> {
-        let fail = |source| AuditError::Io { context: format!("cannot read an entry of {segment} at {offset}"), source };
+        let fail = |source| AuditError::Io {
+            context: format!("cannot read an entry of {segment} at {offset}"),
+            source,
+        };
         if !self.files.contains_key(segment) {
             let file = File::open(self.dir.join(segment)).map_err(fail)?;
             self.files.insert(segment.to_owned(), file);
@@ -196,7 +236,11 @@ impl EntryReader<'_> {
             Some(file) => frame::read_one(file, offset.unsigned_abs()).map_err(fail)?,
             None => None,
         };
-        let damaged = || fail(std::io::Error::other("its checksum does not hold; run 'kruxos audit verify'"));
+        let damaged = || {
+            fail(std::io::Error::other(
+                "its checksum does not hold; run 'kruxos audit verify'",
+            ))
+        };
         decoded(&payload.ok_or_else(damaged)?)
     }
 }

@@ -45,12 +45,17 @@ pub struct ChainState {
     pub breaks: Vec<ChainBreak>,
 }
 
-pub(super) fn run(connection: &Connection, from: Option<Timestamp>, chain: &Report) -> Result<Stats, AuditError> {
+pub(super) fn run(
+    connection: &Connection,
+    from: Option<Timestamp>,
+    chain: &Report,
+) -> Result<Stats, AuditError> {
     let since = from.map_or(i64::MIN, Timestamp::as_microsecond);
     let mut by_kind = BTreeMap::new();
     let mut by_status = BTreeMap::new();
-    let mut statement =
-        connection.prepare_cached("SELECT kind, status, count(*) FROM entry WHERE at >= ?1 GROUP BY kind, status")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, status, count(*) FROM entry WHERE at >= ?1 GROUP BY kind, status",
+    )?;
     let mut rows = statement.query([since])?;
     let mut entries = 0;
     while let Some(row) = rows.next()? {
@@ -85,7 +90,8 @@ fn capabilities(connection: &Connection, since: i64) -> Result<Vec<CapabilitySta
     let mut rows = statement.query((since, kind_number(Kind::Call)))?;
     let mut calls: BTreeMap<String, (BTreeMap<String, u64>, Vec<u64>)> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let (capability, status, duration): (String, i64, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (capability, status, duration): (String, i64, Option<i64>) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
         let (statuses, durations) = calls.entry(capability).or_default();
         *statuses.entry(status_name(status)).or_insert(0) += 1;
         durations.extend(duration.map(i64::unsigned_abs));
@@ -105,7 +111,11 @@ fn capabilities(connection: &Connection, since: i64) -> Result<Vec<CapabilitySta
             }
         })
         .collect();
-    all.sort_by(|a, b| b.calls.cmp(&a.calls).then_with(|| a.capability.cmp(&b.capability)));
+    all.sort_by(|a, b| {
+        b.calls
+            .cmp(&a.calls)
+            .then_with(|| a.capability.cmp(&b.capability))
+    });
     Ok(all)
 }
 
@@ -116,13 +126,19 @@ fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
 }
 
 fn kind_name(number: i64) -> String {
-    let kind = usize::try_from(number).ok().and_then(|at| Kind::ALL.get(at));
+    let kind = usize::try_from(number)
+        .ok()
+        .and_then(|at| Kind::ALL.get(at));
     kind.map_or("unknown", |kind| kind.as_str()).to_owned()
 }
 
 fn status_name(number: i64) -> String {
-    let status = usize::try_from(number).ok().and_then(|at| Status::ALL.get(at));
-    status.map_or("unknown", |status| status.as_str()).to_owned()
+    let status = usize::try_from(number)
+        .ok()
+        .and_then(|at| Status::ALL.get(at));
+    status
+        .map_or("unknown", |status| status.as_str())
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -14,19 +14,29 @@ fn verifier() -> PathBuf {
 /// Python with cbor2: `KRUXOS_TEST_PYTHON`, or the system's.
 fn python() -> Option<String> {
     let python = std::env::var("KRUXOS_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let works = Command::new(&python).args(["-c", "import cbor2"]).output().is_ok_and(|output| output.status.success());
+    let works = Command::new(&python)
+        .args(["-c", "import cbor2"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     works.then_some(python)
 }
 
 #[test]
 fn the_independent_verifier_agrees() {
     let Some(python) = python() else {
-        eprintln!("not run: python3 with the package cbor2 is not installed (KRUXOS_TEST_PYTHON names another)");
+        eprintln!(
+            "not run: python3 with the package cbor2 is not installed (KRUXOS_TEST_PYTHON names another)"
+        );
         return;
     };
     let check = |dir: &Path| {
-        let output = Command::new(&python).arg(verifier()).arg(dir).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let output = Command::new(&python)
+            .arg(verifier())
+            .arg(dir)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     };
     let world = World::new();
@@ -39,7 +49,12 @@ fn the_independent_verifier_agrees() {
         }));
         effect(&log, odd).await;
         for number in 0..3_500 {
-            log.append(crate::support::bulky(number), kruxos_audit::Durability::Soon).await.unwrap();
+            log.append(
+                crate::support::bulky(number),
+                kruxos_audit::Durability::Soon,
+            )
+            .await
+            .unwrap();
         }
     });
     drop(log);
@@ -49,11 +64,22 @@ fn the_independent_verifier_agrees() {
     let path = world.segments()[1].clone();
     let original = std::fs::read(&path).unwrap();
     let (start, length) = frames(&original)[7];
-    for at in [start + 1, start + 5, start + 8, start + 30, start + 8 + length / 2, start + 8 + length - 1] {
+    for at in [
+        start + 1,
+        start + 5,
+        start + 8,
+        start + 30,
+        start + 8 + length / 2,
+        start + 8 + length - 1,
+    ] {
         let mut bytes = original.clone();
         bytes[at] ^= 2;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!((check(&world.dir()).0, verify(&world.dir()).unwrap().ok), (Some(1), false), "byte {at}");
+        assert_eq!(
+            (check(&world.dir()).0, verify(&world.dir()).unwrap().ok),
+            (Some(1), false),
+            "byte {at}"
+        );
     }
     let mut bytes = original.clone();
     bytes.drain(start..start + 8 + length);

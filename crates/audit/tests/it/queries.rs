@@ -13,7 +13,12 @@ fn put(log: &AuditLog, record: Record) -> u64 {
 }
 
 fn found(log: &AuditLog, query: Query) -> Vec<u64> {
-    log.query(&query).unwrap().entries.iter().map(|entry| entry.seq).collect()
+    log.query(&query)
+        .unwrap()
+        .entries
+        .iter()
+        .map(|entry| entry.seq)
+        .collect()
 }
 
 /// One entry of each sort, a minute apart.
@@ -41,18 +46,127 @@ fn every_filter_finds_its_entries_at_once() {
     let log = varied(&world);
     let all = Query::default;
     assert_eq!(found(&log, all()), [3, 2, 1, 0]);
-    assert_eq!(found(&log, Query { agent: Some("tester".to_owned()), ..all() }), [2, 1]);
-    assert_eq!(found(&log, Query { user: Some("tester".to_owned()), ..all() }), [3]);
-    assert_eq!(found(&log, Query { agent: Some("nobody".to_owned()), ..all() }), [0u64; 0]);
-    assert_eq!(found(&log, Query { capability: Some("filesystem.*".to_owned()), ..all() }), [2, 1]);
-    assert_eq!(found(&log, Query { capability: Some("system.time".to_owned()), ..all() }), [3]);
-    assert_eq!(found(&log, Query { status: Some(Status::Denied), ..all() }), [2]);
-    assert_eq!(found(&log, Query { session: Some("ses_two".to_owned()), ..all() }), [2]);
-    assert_eq!(found(&log, Query { kind: Some(Kind::Decision), ..all() }), [3]);
-    assert_eq!(found(&log, Query { from: Some(at("2026-03-01T12:02:00Z")), ..all() }), [3, 2]);
-    assert_eq!(found(&log, Query { to: Some(at("2026-03-01T12:01:30Z")), ..all() }), [1, 0]);
-    assert_eq!(found(&log, Query { before_seq: Some(2), ..all() }), [1, 0]);
-    assert_eq!(found(&log, Query { after_seq: Some(1), newest_first: false, ..all() }), [2, 3]);
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                agent: Some("tester".to_owned()),
+                ..all()
+            }
+        ),
+        [2, 1]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                user: Some("tester".to_owned()),
+                ..all()
+            }
+        ),
+        [3]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                agent: Some("nobody".to_owned()),
+                ..all()
+            }
+        ),
+        [0u64; 0]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                capability: Some("filesystem.*".to_owned()),
+                ..all()
+            }
+        ),
+        [2, 1]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                capability: Some("system.time".to_owned()),
+                ..all()
+            }
+        ),
+        [3]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                status: Some(Status::Denied),
+                ..all()
+            }
+        ),
+        [2]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                session: Some("ses_two".to_owned()),
+                ..all()
+            }
+        ),
+        [2]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                kind: Some(Kind::Decision),
+                ..all()
+            }
+        ),
+        [3]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                from: Some(at("2026-03-01T12:02:00Z")),
+                ..all()
+            }
+        ),
+        [3, 2]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                to: Some(at("2026-03-01T12:01:30Z")),
+                ..all()
+            }
+        ),
+        [1, 0]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                before_seq: Some(2),
+                ..all()
+            }
+        ),
+        [1, 0]
+    );
+    assert_eq!(
+        found(
+            &log,
+            Query {
+                after_seq: Some(1),
+                newest_first: false,
+                ..all()
+            }
+        ),
+        [2, 3]
+    );
 }
 
 #[test]
@@ -63,7 +177,13 @@ fn pages_follow_each_other_without_overlap() {
     let mut seen = Vec::new();
     let mut before = None;
     loop {
-        let page = log.query(&Query { limit: 10, before_seq: before, ..Query::default() }).unwrap();
+        let page = log
+            .query(&Query {
+                limit: 10,
+                before_seq: before,
+                ..Query::default()
+            })
+            .unwrap();
         seen.extend(page.entries.iter().map(|entry| entry.seq));
         before = page.entries.last().map(|entry| entry.seq);
         if !page.more {
@@ -107,7 +227,11 @@ fn statistics_count_calls_and_their_latencies() {
     let log = world.open();
     run(async {
         for duration in 1..=100 {
-            log.begin_read(record("filesystem.read")).unwrap().finish(success(duration)).await.unwrap();
+            log.begin_read(record("filesystem.read"))
+                .unwrap()
+                .finish(success(duration))
+                .await
+                .unwrap();
         }
         effect(&log, record("filesystem.write")).await;
         drop(log.begin_read(record("system.time")).unwrap());
@@ -118,13 +242,32 @@ fn statistics_count_calls_and_their_latencies() {
     assert_eq!(stats.by_status["success"], 102);
     assert_eq!(stats.by_status["error"], 1);
     let read = &stats.capabilities[0];
-    assert_eq!((read.capability.as_str(), read.calls), ("filesystem.read", 100));
-    assert_eq!((read.p50_us, read.p95_us, read.p99_us), (Some(50), Some(95), Some(99)));
-    let interrupted = stats.capabilities.iter().find(|stats| stats.capability == "system.time").unwrap();
-    assert_eq!((interrupted.p50_us, interrupted.by_status["error"]), (None, 1));
-    assert_eq!((stats.chain.ok, stats.chain.entries, stats.chain.files), (true, 104, 1));
+    assert_eq!(
+        (read.capability.as_str(), read.calls),
+        ("filesystem.read", 100)
+    );
+    assert_eq!(
+        (read.p50_us, read.p95_us, read.p99_us),
+        (Some(50), Some(95), Some(99))
+    );
+    let interrupted = stats
+        .capabilities
+        .iter()
+        .find(|stats| stats.capability == "system.time")
+        .unwrap();
+    assert_eq!(
+        (interrupted.p50_us, interrupted.by_status["error"]),
+        (None, 1)
+    );
+    assert_eq!(
+        (stats.chain.ok, stats.chain.entries, stats.chain.files),
+        (true, 104, 1)
+    );
     world.clock.advance(Duration::from_secs(3600));
-    assert_eq!(log.stats(Some(at("2026-03-01T12:30:00Z"))).unwrap().entries, 0);
+    assert_eq!(
+        log.stats(Some(at("2026-03-01T12:30:00Z"))).unwrap().entries,
+        0
+    );
 }
 
 #[test]
@@ -141,12 +284,17 @@ fn the_index_is_only_a_copy_and_comes_back_however_it_is_lost() {
     for (round, damage) in damages.iter().enumerate() {
         damage();
         let log = world.open();
-        let page = log.query(&Query { limit: 10_000, newest_first: false, ..Query::default() }).unwrap();
+        let page = log
+            .query(&Query {
+                limit: 10_000,
+                newest_first: false,
+                ..Query::default()
+            })
+            .unwrap();
         assert_eq!(numbers(&page.entries).len(), 3_000 + round, "round {round}");
         put(&log, numbered(7));
         assert_eq!(numbers(&log.tail(1).unwrap()), [7]);
         if round == 1 {
-            let odd: Vec<_> = page.entries.iter().filter(|e| e.inputs.is_none()).collect(); eprintln!("{odd:?}");
             assert_eq!(log.reindex().unwrap(), 3_003);
             assert_eq!(numbers(&log.tail(1).unwrap()), [7]);
         }
@@ -163,7 +311,9 @@ fn live_tails_get_every_entry_in_order_and_do_not_hold_the_log_up() {
     let mut lazy = log.subscribe();
     run(async {
         for number in 0..2_000 {
-            log.append(numbered(number), Durability::Soon).await.unwrap();
+            log.append(numbered(number), Durability::Soon)
+                .await
+                .unwrap();
             if number % 500 == 499 {
                 for expected in number - 499..=number {
                     assert_eq!(live.recv().await.unwrap()["inputs"]["number"], expected);
@@ -171,6 +321,12 @@ fn live_tails_get_every_entry_in_order_and_do_not_hold_the_log_up() {
             }
         }
         let lost = lazy.recv().await;
-        assert!(matches!(lost, Err(tokio::sync::broadcast::error::RecvError::Lagged(_))), "{lost:?}");
+        assert!(
+            matches!(
+                lost,
+                Err(tokio::sync::broadcast::error::RecvError::Lagged(_))
+            ),
+            "{lost:?}"
+        );
     });
 }

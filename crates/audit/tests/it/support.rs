@@ -1,4 +1,6 @@
-use kruxos_audit::{AuditLog, Begun, Finished, Kind, MIN_SEGMENT_BYTES, Options, Record, Recovery, Status};
+use kruxos_audit::{
+    AuditLog, Begun, Finished, Kind, MIN_SEGMENT_BYTES, Options, Record, Recovery, Status,
+};
 use kruxos_types::{Clock, FakeClock, Interface, Object, Principal};
 use serde_json::{Value, json};
 use std::future::Future;
@@ -17,8 +19,13 @@ impl World {
     pub(crate) fn new() -> Self {
         Self {
             root: tempfile::tempdir().unwrap(),
-            clock: Arc::new(FakeClock::new("2026-03-01T12:00:00.000001Z".parse().unwrap())),
-            options: Options { segment_bytes: MIN_SEGMENT_BYTES, ..Options::default() },
+            clock: Arc::new(FakeClock::new(
+                "2026-03-01T12:00:00.000001Z".parse().unwrap(),
+            )),
+            options: Options {
+                segment_bytes: MIN_SEGMENT_BYTES,
+                ..Options::default()
+            },
         }
     }
 
@@ -35,7 +42,12 @@ impl World {
     }
 
     pub(crate) fn open_at(&self, dir: &Path) -> (AuditLog, Recovery) {
-        AuditLog::open(dir, self.options.clone(), Arc::clone(&self.clock) as Arc<dyn Clock>).unwrap()
+        AuditLog::open(
+            dir,
+            self.options.clone(),
+            Arc::clone(&self.clock) as Arc<dyn Clock>,
+        )
+        .unwrap()
     }
 
     /// The segments, oldest first.
@@ -46,7 +58,11 @@ impl World {
 
 pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
     let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(is_segment).collect();
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(is_segment)
+        .collect();
     files.sort();
     files
 }
@@ -134,8 +150,16 @@ pub(crate) async fn effect(log: &AuditLog, record: Record) -> u64 {
 }
 
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), future).await.expect("took too long") })
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), future)
+            .await
+            .expect("took too long")
+    })
 }
 
 /// `count` entries on disk, and the log closed.
@@ -143,7 +167,9 @@ pub(crate) fn filled(world: &World, count: u64) {
     let log = world.open();
     run(async {
         for number in 0..count {
-            log.append(bulky(number), kruxos_audit::Durability::Soon).await.unwrap();
+            log.append(bulky(number), kruxos_audit::Durability::Soon)
+                .await
+                .unwrap();
         }
         log.flush().await.unwrap();
     });
@@ -165,9 +191,17 @@ pub(crate) fn frames(bytes: &[u8]) -> Vec<(usize, usize)> {
 }
 
 pub(crate) fn kinds(report: &kruxos_audit::Report) -> Vec<&str> {
-    report.breaks.iter().map(|found| found.kind.as_str()).collect()
+    report
+        .breaks
+        .iter()
+        .map(|found| found.kind.as_str())
+        .collect()
 }
 
 pub(crate) fn numbers(entries: &[kruxos_audit::Entry]) -> Vec<Value> {
-    entries.iter().filter_map(|entry| entry.inputs.as_ref()).map(|inputs| inputs["number"].clone()).collect()
+    entries
+        .iter()
+        .filter_map(|entry| entry.inputs.as_ref())
+        .map(|inputs| inputs["number"].clone())
+        .collect()
 }

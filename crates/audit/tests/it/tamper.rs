@@ -35,7 +35,10 @@ fn with_new_checksum(bytes: &mut [u8], number: usize) {
 fn an_untouched_log_is_in_order() {
     let (world, path, bytes) = subject();
     let report = after(&world, &path, &bytes);
-    assert_eq!((report.ok, report.entries, report.files, report.checkpoints), (true, 12, 1, 0));
+    assert_eq!(
+        (report.ok, report.entries, report.files, report.checkpoints),
+        (true, 12, 1, 0)
+    );
     assert_eq!(report.last_seq, Some(11));
 }
 
@@ -51,7 +54,11 @@ fn every_flipped_byte_is_noticed_and_its_entry_named() {
             assert!(!report.ok, "byte {at}");
             assert_eq!(report.breaks.len(), 1, "byte {at}: {report:?}");
             let found = &report.breaks[0];
-            assert_eq!((found.seq, found.offset), (Some(number as u64), start as u64), "byte {at}");
+            assert_eq!(
+                (found.seq, found.offset),
+                (Some(number as u64), start as u64),
+                "byte {at}"
+            );
             assert!(["crc", "frame"].contains(&found.kind.as_str()), "{found:?}");
         }
     }
@@ -68,7 +75,11 @@ fn a_flipped_byte_of_the_last_entry_is_no_torn_write() {
         let mut changed = bytes.clone();
         changed[at] ^= 0x01;
         let report = after(&world, &path, &changed);
-        assert!(!report.ok && report.breaks[0].seq == Some(11), "byte {}: {report:?}", at - start);
+        assert!(
+            !report.ok && report.breaks[0].seq == Some(11),
+            "byte {}: {report:?}",
+            at - start
+        );
     }
 }
 
@@ -77,7 +88,11 @@ fn a_changed_entry_with_a_right_checksum_has_a_wrong_hash() {
     let (world, path, bytes) = subject();
     let (start, end) = frame(&bytes, 5);
     let text = b"filesystem.read";
-    let at = start + bytes[start..end].windows(text.len()).position(|window| window == text).unwrap();
+    let at = start
+        + bytes[start..end]
+            .windows(text.len())
+            .position(|window| window == text)
+            .unwrap();
     let mut changed = bytes;
     changed[at] = b'F';
     with_new_checksum(&mut changed, 5);
@@ -94,7 +109,11 @@ fn a_changed_entry_with_a_right_hash_breaks_the_next_link() {
     let (world, path, bytes) = subject();
     let (start, end) = frame(&bytes, 5);
     let text = b"filesystem.read";
-    let at = start + bytes[start..end].windows(text.len()).position(|window| window == text).unwrap();
+    let at = start
+        + bytes[start..end]
+            .windows(text.len())
+            .position(|window| window == text)
+            .unwrap();
     let mut changed = bytes;
     changed[at] = b'F';
     let payload = &changed[start + 8..end];
@@ -117,28 +136,50 @@ fn a_deleted_a_doubled_and_two_swapped_entries_are_out_of_sequence() {
     let (start, end) = frame(&bytes, 5);
     let deleted = [&bytes[..start], &bytes[end..]].concat();
     let report = after(&world, &path, &deleted);
-    assert_eq!((kinds(&report), report.breaks[0].seq), (vec!["sequence"], Some(6)));
+    assert_eq!(
+        (kinds(&report), report.breaks[0].seq),
+        (vec!["sequence"], Some(6))
+    );
     assert_eq!(report.breaks[0].expected.as_deref(), Some("5"));
 
     let doubled = [&bytes[..end], &bytes[start..]].concat();
     let report = after(&world, &path, &doubled);
-    assert_eq!((kinds(&report), report.breaks[0].seq), (vec!["sequence"], Some(5)));
+    assert_eq!(
+        (kinds(&report), report.breaks[0].seq),
+        (vec!["sequence"], Some(5))
+    );
 
     let (_, second_end) = frame(&bytes, 6);
-    let swapped = [&bytes[..start], &bytes[end..second_end], &bytes[start..end], &bytes[second_end..]].concat();
+    let swapped = [
+        &bytes[..start],
+        &bytes[end..second_end],
+        &bytes[start..end],
+        &bytes[second_end..],
+    ]
+    .concat();
     let report = after(&world, &path, &swapped);
     assert_eq!(kinds(&report), ["sequence"; 3]);
 
     let first = frame(&bytes, 0).1;
     let report = after(&world, &path, &bytes[first..]);
-    assert_eq!((kinds(&report), report.breaks[0].seq), (vec!["missing_file"], Some(1)));
-    let report = after(&world, &path, &[&vec![0; end - start][..], &bytes[end..]].concat());
+    assert_eq!(
+        (kinds(&report), report.breaks[0].seq),
+        (vec!["missing_file"], Some(1))
+    );
+    let report = after(
+        &world,
+        &path,
+        &[&vec![0; end - start][..], &bytes[end..]].concat(),
+    );
     assert!(!report.ok);
 
     let mut blanked = bytes.clone();
     blanked[start..end].fill(0);
     let report = after(&world, &path, &blanked);
-    assert_eq!((kinds(&report), report.breaks[0].seq), (vec!["frame"], Some(5)));
+    assert_eq!(
+        (kinds(&report), report.breaks[0].seq),
+        (vec!["frame"], Some(5))
+    );
 }
 
 #[test]
@@ -147,14 +188,25 @@ fn files_that_are_missing_exchanged_or_shortened_are_noticed() {
     filled(&world, 5_000);
     let files = world.segments();
     assert!(files.len() >= 4, "{files:?}");
-    let whole: Vec<Vec<u8>> = files.iter().map(|path| std::fs::read(path).unwrap()).collect();
-    let restore = || files.iter().zip(&whole).for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    let whole: Vec<Vec<u8>> = files
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    let restore = || {
+        files
+            .iter()
+            .zip(&whole)
+            .for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap())
+    };
 
     for missing in [0, 1, 2] {
         std::fs::remove_file(&files[missing]).unwrap();
         let report = verify(&world.dir()).unwrap();
         assert_eq!(kinds(&report), ["missing_file"], "{missing}");
-        assert_eq!(report.breaks[0].file, files[missing + 1].file_name().unwrap().to_str().unwrap());
+        assert_eq!(
+            report.breaks[0].file,
+            files[missing + 1].file_name().unwrap().to_str().unwrap()
+        );
         restore();
     }
 
@@ -165,7 +217,11 @@ fn files_that_are_missing_exchanged_or_shortened_are_noticed() {
 
     let all = frames(&whole[1]);
     let (last, _) = *all.last().unwrap();
-    for (cut, expected) in [(last, vec!["missing_file"]), (last + 20, vec!["truncated"]), (last + 3, vec!["truncated"])] {
+    for (cut, expected) in [
+        (last, vec!["missing_file"]),
+        (last + 20, vec!["truncated"]),
+        (last + 3, vec!["truncated"]),
+    ] {
         std::fs::write(&files[1], &whole[1][..cut]).unwrap();
         let report = verify(&world.dir()).unwrap();
         assert_eq!(kinds(&report), expected, "{cut}");
@@ -187,7 +243,10 @@ fn another_logs_file_does_not_fit() {
     let (from, _) = frame(&bytes, 6);
     std::fs::remove_file(&next).unwrap();
     let report = after(&world, &path, &[&first[..end], &bytes[from..]].concat());
-    assert_eq!((kinds(&report), report.breaks[0].seq), (vec!["previous_hash"], Some(6)));
+    assert_eq!(
+        (kinds(&report), report.breaks[0].seq),
+        (vec!["previous_hash"], Some(6))
+    );
 }
 
 #[test]

@@ -13,47 +13,74 @@ const PAGE: usize = 1000;
 
 pub(super) async fn run(cx: &Cx<'_>, command: Agent) -> Result<(), Failure> {
     match command {
-        Agent::Create { name, purpose, policy_group } => {
-            create(cx, name.get(), &purpose, policy_group.as_deref()).await
-        }
+        Agent::Create {
+            name,
+            purpose,
+            policy_group,
+        } => create(cx, name.get(), &purpose, policy_group.as_deref()).await,
         Agent::List => list(cx).await,
         Agent::Show(agent) => show(cx, &agent.name).await,
-        Agent::Edit { name, purpose, policy_group } => {
-            edit(cx, &name, purpose.as_deref(), policy_group.as_deref()).await
-        }
+        Agent::Edit {
+            name,
+            purpose,
+            policy_group,
+        } => edit(cx, &name, purpose.as_deref(), policy_group.as_deref()).await,
         Agent::Rotate(agent) => {
-            let question = format!("Give '{}' a new token? Its clients stop working.", agent.name);
+            let question = format!(
+                "Give '{}' a new token? Its clients stop working.",
+                agent.name
+            );
             cx.out.confirm(&question, agent.yes)?;
             let made = act(cx, &agent.name, "rotate").await?;
             token(cx, &made);
             Ok(())
         }
         Agent::Revoke(agent) => {
-            cx.out.confirm(&format!("Shut '{}' out?", agent.name), agent.yes)?;
+            cx.out
+                .confirm(&format!("Shut '{}' out?", agent.name), agent.yes)?;
             let shown = act(cx, &agent.name, "revoke").await?;
             said(cx, &shown, &format!("'{}' is revoked.", agent.name));
             Ok(())
         }
         Agent::Restore(agent) => {
             let shown = act(cx, &agent.name, "restore").await?;
-            said(cx, &shown, &format!("'{}' may connect again, with the token it had.", agent.name));
+            said(
+                cx,
+                &shown,
+                &format!("'{}' may connect again, with the token it had.", agent.name),
+            );
             Ok(())
         }
         Agent::Delete(agent) => {
-            let question =
-                format!("Delete '{}' with its token and persistent state? Its files stay.", agent.name);
+            let question = format!(
+                "Delete '{}' with its token and persistent state? Its files stay.",
+                agent.name
+            );
             cx.out.confirm(&question, agent.yes)?;
             let url = Url::new(&["agents", &agent.name]);
-            let gone = cx.client.send(Method::DELETE, url.as_str(), None, None).await?.body;
+            let gone = cx
+                .client
+                .send(Method::DELETE, url.as_str(), None)
+                .await?
+                .body;
             let left = text(&gone["workspace"]);
-            said(cx, &gone, &format!("'{}' is deleted. Its files are still in {left}.", agent.name));
+            said(
+                cx,
+                &gone,
+                &format!(
+                    "'{}' is deleted. Its files are still in {left}.",
+                    agent.name
+                ),
+            );
             Ok(())
         }
     }
 }
 
 pub(super) async fn act(cx: &Cx<'_>, name: &str, verb: &str) -> Result<Value, Failure> {
-    cx.client.post(Url::new(&["agents", name, verb]).as_str(), json!({})).await
+    cx.client
+        .post(Url::new(&["agents", name, verb]).as_str(), json!({}))
+        .await
 }
 
 /// The answer as JSON, or a sentence.
@@ -88,7 +115,8 @@ fn token(cx: &Cx<'_>, made: &Value) {
     }
     let (name, token) = (text(&made["name"]), text(&made["token"]));
     let (url, workspace) = (text(&made["endpoint"]), text(&made["workspace"]));
-    cx.out.spans(&[(Look::Bold, &format!("Token of '{name}', shown this once:"))]);
+    cx.out
+        .spans(&[(Look::Bold, &format!("Token of '{name}', shown this once:"))]);
     cx.out.text(&token);
     cx.out.line("");
     cx.out.line(&format!("workspace   {workspace}"));
@@ -111,7 +139,9 @@ fn client_blocks(url: &str, name: &str, token: &str) -> [(&'static str, String);
         json!({"type": "http", "url": url, "headers": {"Authorization": bearer}}),
     );
     let desktop = serde_json::to_string_pretty(&json!({"mcpServers": servers})).unwrap_or_default();
-    let code = format!("claude mcp add --transport http kruxos {url} --header \"Authorization: {bearer}\"");
+    let code = format!(
+        "claude mcp add --transport http kruxos {url} --header \"Authorization: {bearer}\""
+    );
     let codex = format!(
         "[mcp_servers.kruxos]\nurl = \"{url}\"\nhttp_headers = {{ Authorization = \"{bearer}\" }}"
     );
@@ -120,7 +150,10 @@ fn client_blocks(url: &str, name: &str, token: &str) -> [(&'static str, String);
         "export KRUXOS_ENDPOINT={socket}\nexport KRUXOS_AGENT_NAME={name}\nexport KRUXOS_AGENT_TOKEN={token}"
     );
     [
-        ("Claude Desktop and other clients with an mcpServers file", desktop),
+        (
+            "Claude Desktop and other clients with an mcpServers file",
+            desktop,
+        ),
         ("Claude Code", code),
         ("Codex, ~/.codex/config.toml", codex),
         ("SDK", sdk),
@@ -131,7 +164,9 @@ async fn list(cx: &Cx<'_>) -> Result<(), Failure> {
     let mut agents = Vec::new();
     let mut cursor = None::<String>;
     loop {
-        let url = Url::new(&["agents"]).with("limit", Some(PAGE)).with("cursor", cursor);
+        let url = Url::new(&["agents"])
+            .with("limit", Some(PAGE))
+            .with("cursor", cursor);
         let page = cx.client.get(url.as_str()).await?;
         agents.extend(items(&page["agents"]).cloned());
         cursor = page["next_cursor"].as_str().map(str::to_owned);
@@ -154,7 +189,10 @@ async fn list(cx: &Cx<'_>) -> Result<(), Failure> {
             text(&agent["purpose"]),
         ]
     });
-    cx.out.table(&["name", "status", "policy", "calls", "created", "purpose"], rows.collect());
+    cx.out.table(
+        &["name", "status", "policy", "calls", "created", "purpose"],
+        rows.collect(),
+    );
     Ok(())
 }
 
@@ -185,10 +223,22 @@ async fn show(cx: &Cx<'_>, name: &str) -> Result<(), Failure> {
         ("created", time(&agent["created_at"])),
         ("token", format!("number {}", agent["token_generation"])),
         ("session", session),
-        ("approvals", format!("{} waiting", agent["pending_approvals"])),
-        ("state", format!("{} keys, {} of {}", state["keys"], bytes(&state["used_bytes"]), bytes(&state["limit_bytes"]))),
+        (
+            "approvals",
+            format!("{} waiting", agent["pending_approvals"]),
+        ),
+        (
+            "state",
+            format!(
+                "{} keys, {} of {}",
+                state["keys"],
+                bytes(&state["used_bytes"]),
+                bytes(&state["limit_bytes"])
+            ),
+        ),
     ] {
-        cx.out.spans(&[(Look::Dim, &format!("{name:<12}")), (Look::Plain, &value)]);
+        cx.out
+            .spans(&[(Look::Dim, &format!("{name:<12}")), (Look::Plain, &value)]);
     }
     Ok(())
 }
@@ -206,7 +256,11 @@ async fn edit(
         }
     }
     let url = Url::new(&["agents", name]);
-    let agent = cx.client.send(Method::PATCH, url.as_str(), Some(Value::Object(patch)), None).await?.body;
+    let agent = cx
+        .client
+        .send(Method::PATCH, url.as_str(), Some(Value::Object(patch)))
+        .await?
+        .body;
     said(cx, &agent, &format!("'{name}' is changed."));
     Ok(())
 }

@@ -12,7 +12,10 @@ pub(super) async fn run(cx: &Cx<'_>, alerts: Alerts) -> Result<(), Failure> {
         None => list(cx, alerts.list).await,
         Some(AlertsCommand::List(options)) => list(cx, options).await,
         Some(AlertsCommand::Ack { id }) => {
-            let alert = cx.client.post(Url::new(&["alerts", &id, "ack"]).as_str(), json!({})).await?;
+            let alert = cx
+                .client
+                .post(Url::new(&["alerts", &id, "ack"]).as_str(), json!({}))
+                .await?;
             super::agent::said(cx, &alert, &format!("{id} is acknowledged."));
             Ok(())
         }
@@ -20,11 +23,17 @@ pub(super) async fn run(cx: &Cx<'_>, alerts: Alerts) -> Result<(), Failure> {
 }
 
 async fn list(cx: &Cx<'_>, options: AlertList) -> Result<(), Failure> {
-    let since = options.last.map(|last| super::audit::earlier(last)).transpose()?;
+    let since = options
+        .last
+        .map(|last| super::audit::earlier(last))
+        .transpose()?;
     let severity = options.severity.and_then(|one| one.to_possible_value());
     let url = Url::new(&["alerts"])
         .with("status", (!options.all).then_some("open"))
-        .with("severity", severity.map(|value| value.get_name().to_owned()))
+        .with(
+            "severity",
+            severity.map(|value| value.get_name().to_owned()),
+        )
         .with("since", since)
         .with("limit", options.limit);
     let page = cx.client.get(url.as_str()).await?;
@@ -47,7 +56,9 @@ async fn list(cx: &Cx<'_>, options: AlertList) -> Result<(), Failure> {
             text(&alert["message"]),
         ]
     });
-    let header = ["id", "severity", "status", "count", "last", "source", "message"];
+    let header = [
+        "id", "severity", "status", "count", "last", "source", "message",
+    ];
     cx.out.table(&header, rows.collect());
     Ok(())
 }

@@ -10,9 +10,16 @@ use serde_json::{Value, json};
 
 pub(super) async fn run(cx: &Cx<'_>, command: Approve) -> Result<(), Failure> {
     match command {
-        Approve::List { state, all, agent, limit } => {
+        Approve::List {
+            state,
+            all,
+            agent,
+            limit,
+        } => {
             let state = match (state, all) {
-                (Some(state), _) => state.to_possible_value().map(|value| value.get_name().to_owned()),
+                (Some(state), _) => state
+                    .to_possible_value()
+                    .map(|value| value.get_name().to_owned()),
                 (None, true) => None,
                 (None, false) => Some("pending".to_owned()),
             };
@@ -24,11 +31,16 @@ pub(super) async fn run(cx: &Cx<'_>, command: Approve) -> Result<(), Failure> {
             Ok(())
         }
         Approve::Show { id } => {
-            let approval = cx.client.get(Url::new(&["approvals", &id]).as_str()).await?;
+            let approval = cx
+                .client
+                .get(Url::new(&["approvals", &id]).as_str())
+                .await?;
             show(cx, &approval);
             Ok(())
         }
-        Approve::Accept(decision) => decide(cx, &decision, "accept", "is approved and runs now").await,
+        Approve::Accept(decision) => {
+            decide(cx, &decision, "accept", "is approved and runs now").await
+        }
         Approve::Reject(decision) => decide(cx, &decision, "reject", "is rejected").await,
     }
 }
@@ -50,10 +62,22 @@ fn list(cx: &Cx<'_>, approvals: &Value) {
             text(&one["capability"]),
             summary(one),
             time(&one["created_at"]),
-            text_or(&one["expires_at"], "never").chars().take(19).collect::<String>().replace('T', " "),
+            text_or(&one["expires_at"], "never")
+                .chars()
+                .take(19)
+                .collect::<String>()
+                .replace('T', " "),
         ]
     });
-    let header = ["id", "state", "agent", "capability", "what", "created", "expires"];
+    let header = [
+        "id",
+        "state",
+        "agent",
+        "capability",
+        "what",
+        "created",
+        "expires",
+    ];
     cx.out.table(&header, rows.collect());
 }
 
@@ -72,13 +96,22 @@ fn show(cx: &Cx<'_>, approval: &Value) {
     }
     let row = |name: &str, value: String| {
         if !value.is_empty() {
-            cx.out.spans(&[(Look::Dim, &format!("{name:<12}")), (Look::Plain, &value)]);
+            cx.out
+                .spans(&[(Look::Dim, &format!("{name:<12}")), (Look::Plain, &value)]);
         }
     };
     let principal = &approval["principal"];
     row("request", text(&approval["id"]));
     row("state", text(&approval["state"]));
-    row("from", format!("{} {}, session {}", text(&principal["type"]), text(&principal["name"]), text(&approval["session_id"])));
+    row(
+        "from",
+        format!(
+            "{} {}, session {}",
+            text(&principal["type"]),
+            text(&principal["name"]),
+            text(&approval["session_id"])
+        ),
+    );
     row("capability", text(&approval["capability"]));
     row("why it waits", text(&approval["reason"]));
     row("created", time(&approval["created_at"]));
@@ -87,7 +120,8 @@ fn show(cx: &Cx<'_>, approval: &Value) {
     row("decided at", text(&approval["decided_at"]));
     row("because", text(&approval["decision_reason"]));
     for note in items(&approval["risk_notes"]) {
-        cx.out.spans(&[(Look::Warn, &format!("{:<12}{}", "risk", text(note)))]);
+        cx.out
+            .spans(&[(Look::Warn, &format!("{:<12}{}", "risk", text(note)))]);
     }
     cx.out.line("");
     cx.out.spans(&[(Look::Bold, "Inputs, secrets hidden")]);
@@ -102,7 +136,8 @@ fn show(cx: &Cx<'_>, approval: &Value) {
         let id = text(&approval["id"]);
         cx.out.line("");
         cx.out.line(&format!("kruxos approve accept {id}"));
-        cx.out.line(&format!("kruxos approve reject {id} --reason \"…\""));
+        cx.out
+            .line(&format!("kruxos approve reject {id} --reason \"…\""));
     }
 }
 
@@ -116,11 +151,18 @@ fn preview(cx: &Cx<'_>, preview: &Value) {
     if let Some(summary) = preview["summary"].as_str() {
         cx.out.line(summary);
     }
-    for (name, fact) in facts.iter().filter(|(name, _)| !["summary", "diff", "notes", "kind"].contains(&name.as_str())) {
-        cx.out.spans(&[(Look::Dim, &format!("  {name}: ")), (Look::Plain, &text(fact))]);
+    for (name, fact) in facts
+        .iter()
+        .filter(|(name, _)| !["summary", "diff", "notes", "kind"].contains(&name.as_str()))
+    {
+        cx.out.spans(&[
+            (Look::Dim, &format!("  {name}: ")),
+            (Look::Plain, &text(fact)),
+        ]);
     }
     for note in items(&preview["notes"]) {
-        cx.out.spans(&[(Look::Warn, &format!("  note: {}", text(note)))]);
+        cx.out
+            .spans(&[(Look::Warn, &format!("  note: {}", text(note)))]);
     }
     if let Some(diff) = preview["diff"].as_str() {
         cx.out.diff(diff);
@@ -129,7 +171,10 @@ fn preview(cx: &Cx<'_>, preview: &Value) {
 
 async fn decide(cx: &Cx<'_>, decision: &Decision, verb: &str, done: &str) -> Result<(), Failure> {
     let url = Url::new(&["approvals", &decision.id, verb]);
-    let approval = cx.client.post(url.as_str(), json!({"reason": decision.reason})).await?;
+    let approval = cx
+        .client
+        .post(url.as_str(), json!({"reason": decision.reason}))
+        .await?;
     super::agent::said(cx, &approval, &format!("{} {done}.", decision.id));
     Ok(())
 }

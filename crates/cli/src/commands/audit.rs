@@ -19,19 +19,33 @@ const DEFAULT_LIMIT: usize = 100;
 
 pub(super) async fn run(cx: &Cx<'_>, command: Audit) -> Result<(), Failure> {
     match command {
-        Audit::Query { filter, last, from, to, limit, format } => {
+        Audit::Query {
+            filter,
+            last,
+            from,
+            to,
+            limit,
+            format,
+        } => {
             let from = match last {
                 Some(last) => Some(earlier(last)?),
                 None => from,
             };
-            let url = || filtered(Url::new(&["audit"]), &filter).with("from", from).with("to", to);
+            let url = || {
+                filtered(Url::new(&["audit"]), &filter)
+                    .with("from", from)
+                    .with("to", to)
+            };
             let entries = pages(cx, url, limit.unwrap_or(DEFAULT_LIMIT)).await?;
             let format = if cx.out.json { Format::Json } else { format };
             print(cx, entries, format)
         }
         Audit::Tail { filter } => tail(cx, &filter).await,
         Audit::Show { id } => {
-            let entry = cx.client.get(Url::new(&["audit", "entries", &id]).as_str()).await?;
+            let entry = cx
+                .client
+                .get(Url::new(&["audit", "entries", &id]).as_str())
+                .await?;
             if cx.out.json {
                 cx.out.value(&entry);
             } else {
@@ -42,7 +56,7 @@ pub(super) async fn run(cx: &Cx<'_>, command: Audit) -> Result<(), Failure> {
         Audit::Stats { last } => {
             let from = last.map(earlier).transpose()?;
             let url = Url::new(&["audit", "stats"]).with("from", from);
-            let reply = cx.client.exchange(Method::GET, url.as_str(), None, None).await?;
+            let reply = cx.client.exchange(Method::GET, url.as_str(), None).await?;
             stats(cx, &reply.body);
             Ok(())
         }
@@ -92,7 +106,8 @@ fn print(cx: &Cx<'_>, entries: Vec<Value>, format: Format) -> Result<(), Failure
         Format::Csv => {
             cx.out.text(&COLUMNS.join(","));
             for entry in &entries {
-                cx.out.text(&COLUMNS.map(|column| csv(&cell(entry, column))).join(","));
+                cx.out
+                    .text(&COLUMNS.map(|column| csv(&cell(entry, column))).join(","));
             }
         }
         Format::Table => {
@@ -108,7 +123,10 @@ fn print(cx: &Cx<'_>, entries: Vec<Value>, format: Format) -> Result<(), Failure
                     what(entry),
                     text(&entry["status"]),
                     text_or(&entry["policy_decision"]["tier"], "-"),
-                    entry["duration_us"].as_u64().map(millis).unwrap_or_default(),
+                    entry["duration_us"]
+                        .as_u64()
+                        .map(millis)
+                        .unwrap_or_default(),
                 ]
             });
             let header = ["seq", "time", "actor", "what", "status", "tier", "took"];
@@ -186,25 +204,42 @@ async fn tail(cx: &Cx<'_>, filter: &AuditFilter) -> Result<(), Failure> {
         if cx.out.json {
             cx.out.value(&entry);
         } else if entry["type"] == "entries_lost" {
-            cx.out.note(&format!("{} entries are not shown: this terminal was too slow", entry["lost"]));
+            cx.out.note(&format!(
+                "{} entries are not shown: this terminal was too slow",
+                entry["lost"]
+            ));
         } else {
             live(cx, &entry);
         }
     }
-    Err(Failure::unreachable("the gateway ended the stream: it is stopping"))
+    Err(Failure::unreachable(
+        "the gateway ended the stream: it is stopping",
+    ))
 }
 
 fn live(cx: &Cx<'_>, entry: &Value) {
-    let place = format!("{:>6}  {}  {:<16}  ", text(&entry["seq"]), time(&entry["timestamp"]), text(&entry["actor"]["name"]));
+    let place = format!(
+        "{:>6}  {}  {:<16}  ",
+        text(&entry["seq"]),
+        time(&entry["timestamp"]),
+        text(&entry["actor"]["name"])
+    );
     let status = format!("{:<9}", text(&entry["status"]));
-    let took = entry["duration_us"].as_u64().map(millis).unwrap_or_default();
+    let took = entry["duration_us"]
+        .as_u64()
+        .map(millis)
+        .unwrap_or_default();
     let look = match entry["status"].as_str() {
         Some("success" | "approved") => Look::Good,
         Some("pending") => Look::Warn,
         _ => Look::Bad,
     };
     let rest = format!("  {}  {took}", what(entry));
-    cx.out.spans(&[(Look::Dim, &place), (look, &status), (Look::Plain, rest.trim_end())]);
+    cx.out.spans(&[
+        (Look::Dim, &place),
+        (look, &status),
+        (Look::Plain, rest.trim_end()),
+    ]);
 }
 
 fn stats(cx: &Cx<'_>, stats: &Value) {
@@ -213,13 +248,18 @@ fn stats(cx: &Cx<'_>, stats: &Value) {
         return;
     }
     let since = text_or(&stats["from"], "the beginning");
-    cx.out.line(&format!("{} entries since {since}", stats["entries"]));
+    cx.out
+        .line(&format!("{} entries since {since}", stats["entries"]));
     let counts = |counts: &Value| {
         let all = counts.as_object().into_iter().flatten();
-        all.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+        all.map(|(name, count)| format!("{name} {count}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
-    cx.out.line(&format!("by status: {}", counts(&stats["by_status"])));
-    cx.out.line(&format!("by kind: {}", counts(&stats["by_kind"])));
+    cx.out
+        .line(&format!("by status: {}", counts(&stats["by_status"])));
+    cx.out
+        .line(&format!("by kind: {}", counts(&stats["by_kind"])));
     let took = |value: &Value| value.as_u64().map_or_else(|| "-".to_owned(), millis);
     let rows = items(&stats["capabilities"]).map(|one| {
         vec![
@@ -231,16 +271,24 @@ fn stats(cx: &Cx<'_>, stats: &Value) {
             counts(&one["by_status"]),
         ]
     });
-    cx.out.table(&["capability", "calls", "p50", "p95", "p99", "outcomes"], rows.collect());
+    cx.out.table(
+        &["capability", "calls", "p50", "p95", "p99", "outcomes"],
+        rows.collect(),
+    );
     chain(cx, &stats["chain"]);
 }
 
 async fn verify(cx: &Cx<'_>) -> Result<(), Failure> {
-    let report = match cx.client.exchange(Method::POST, "/audit/verify", Some(json!({})), None).await {
+    let report = match cx
+        .client
+        .exchange(Method::POST, "/audit/verify", Some(json!({})))
+        .await
+    {
         Ok(reply) => reply.body,
         Err(failure) if failure.exit == Exit::Unreachable => {
             let report = verify_files(&cx.client.place().data_dir)?;
-            cx.out.note("No gateway answers; the files themselves were checked.");
+            cx.out
+                .note("No gateway answers; the files themselves were checked.");
             report
         }
         Err(failure) => return Err(failure),
@@ -250,28 +298,40 @@ async fn verify(cx: &Cx<'_>) -> Result<(), Failure> {
     } else {
         chain(cx, &report);
     }
-    if report["ok"] == true { Ok(()) } else { Err(Failure::shown(Exit::Failed)) }
+    if report["ok"] == true {
+        Ok(())
+    } else {
+        Err(Failure::shown(Exit::Failed))
+    }
 }
 
 /// Checks the files of a data directory without a gateway.
 pub(super) fn verify_files(data_dir: &Path) -> Result<Value, Failure> {
     let directory = data_dir.join("audit");
     if !directory.is_dir() {
-        return Err(Failure::not_found(format!("there is no audit log in {}", data_dir.display()))
-            .hint("Name the data directory with --data-dir."));
+        return Err(
+            Failure::not_found(format!("there is no audit log in {}", data_dir.display()))
+                .hint("Name the data directory with --data-dir."),
+        );
     }
-    let report = kruxos_audit::verify(&directory).map_err(|error| Failure::failed(error.to_string()))?;
+    let report =
+        kruxos_audit::verify(&directory).map_err(|error| Failure::failed(error.to_string()))?;
     Ok(json!(report))
 }
 
 /// The state of the chain: one line when it holds, each break when it does not.
 fn chain(cx: &Cx<'_>, report: &Value) {
-    let size = format!("({} entries across {} files)", report["entries"], report["files"]);
+    let size = format!(
+        "({} entries across {} files)",
+        report["entries"], report["files"]
+    );
     if report["ok"] == true {
-        cx.out.spans(&[(Look::Good, "verified ✓ "), (Look::Plain, &size)]);
+        cx.out
+            .spans(&[(Look::Good, "verified ✓ "), (Look::Plain, &size)]);
         return;
     }
-    cx.out.spans(&[(Look::Bad, "BROKEN "), (Look::Plain, &size)]);
+    cx.out
+        .spans(&[(Look::Bad, "BROKEN "), (Look::Plain, &size)]);
     for found in items(&report["breaks"]) {
         let line = format!(
             "{} entry {} at byte {}: {}",
@@ -305,6 +365,12 @@ mod tests {
     fn entries_that_are_no_calls_say_what_happened() {
         let call = json!({"kind": "call", "capability": "system.time"});
         let session = json!({"kind": "session", "metadata": {"event": "session started"}});
-        assert_eq!((what(&call), what(&session)), ("system.time".to_owned(), "session: session started".to_owned()));
+        assert_eq!(
+            (what(&call), what(&session)),
+            (
+                "system.time".to_owned(),
+                "session: session started".to_owned()
+            )
+        );
     }
 }

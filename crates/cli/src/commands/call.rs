@@ -9,8 +9,15 @@ use http::Method;
 use serde_json::json;
 
 pub(super) async fn run(cx: &Cx<'_>, call: Call) -> Result<(), Failure> {
-    let definition = cx.client.get(Url::new(&["capabilities", &call.capability]).as_str()).await?;
-    let inputs = inputs::build(&call.inputs, call.input.as_deref(), &definition["input_schema"])?;
+    let definition = cx
+        .client
+        .get(Url::new(&["capabilities", &call.capability]).as_str())
+        .await?;
+    let inputs = inputs::build(
+        &call.inputs,
+        call.input.as_deref(),
+        &definition["input_schema"],
+    )?;
     let mut body = json!({
         "capability": definition["name"],
         "inputs": inputs,
@@ -20,7 +27,10 @@ pub(super) async fn run(cx: &Cx<'_>, call: Call) -> Result<(), Failure> {
         fields.insert("agent".to_owned(), json!(agent));
     }
     // A held call takes as long as it was allowed to.
-    let reply = cx.client.exchange(Method::POST, "/call", Some(body), None).await?;
+    let reply = cx
+        .client
+        .exchange(Method::POST, "/call", Some(body))
+        .await?;
     if reply.status == 202 {
         return Err(pending(cx, &reply.body));
     }

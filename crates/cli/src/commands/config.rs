@@ -19,14 +19,31 @@ pub(super) async fn run(cx: &Cx<'_>, command: Config) -> Result<(), Failure> {
         Config::Show { key: None } => show_all(cx).await,
         Config::Show { key: Some(key) } if key == "policy" => show_policy(cx).await,
         Config::Show { key: Some(key) } => show_key(cx, &key).await,
-        Config::Set { key, value, agent, yes } if key == "policy" => {
-            set_policy(cx, &value, agent.as_deref(), yes).await
+        Config::Set {
+            key,
+            value,
+            agent,
+            yes,
+        } if key == "policy" => set_policy(cx, &value, agent.as_deref(), yes).await,
+        Config::Set { agent: Some(_), .. } => {
+            Err(Failure::usage("--agent goes with `set policy` only"))
         }
-        Config::Set { agent: Some(_), .. } => Err(Failure::usage("--agent goes with `set policy` only")),
         Config::Set { key, value, .. } => set(cx, &key, value).await,
         Config::Validate { file } => check_file(cx, &file),
-        Config::CheckPolicy { agent, capability, inputs, interface } => {
-            check_policy(cx, agent.as_deref(), &capability, &inputs, interface.as_deref()).await
+        Config::CheckPolicy {
+            agent,
+            capability,
+            inputs,
+            interface,
+        } => {
+            check_policy(
+                cx,
+                agent.as_deref(),
+                &capability,
+                &inputs,
+                interface.as_deref(),
+            )
+            .await
         }
     }
 }
@@ -38,10 +55,20 @@ async fn show_all(cx: &Cx<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let rows = items(&config["keys"]).map(|key| {
-        let changed = if key["value"] == key["default"] { "" } else { "changed" };
-        vec![text(&key["key"]), text_or(&key["value"], "-"), changed.to_owned(), text(&key["doc"])]
+        let changed = if key["value"] == key["default"] {
+            ""
+        } else {
+            "changed"
+        };
+        vec![
+            text(&key["key"]),
+            text_or(&key["value"], "-"),
+            changed.to_owned(),
+            text(&key["doc"]),
+        ]
     });
-    cx.out.table(&["key", "value", "", "what it does"], rows.collect());
+    cx.out
+        .table(&["key", "value", "", "what it does"], rows.collect());
     cx.out.note(&format!("file: {}", text(&config["file"])));
     Ok(())
 }
@@ -62,11 +89,24 @@ async fn show_policy(cx: &Cx<'_>) -> Result<(), Failure> {
         cx.out.value(&policy);
         return Ok(());
     }
-    cx.out.line(&format!("generation {}, files in {}", policy["generation"], text(&policy["directory"])));
-    let rows = items(&policy["files"]).map(|file| vec![text(&file["layer"]), text(&file["file"]), text(&file["bytes"])]);
+    cx.out.line(&format!(
+        "generation {}, files in {}",
+        policy["generation"],
+        text(&policy["directory"])
+    ));
+    let rows = items(&policy["files"]).map(|file| {
+        vec![
+            text(&file["layer"]),
+            text(&file["file"]),
+            text(&file["bytes"]),
+        ]
+    });
     cx.out.table(&["layer", "file", "bytes"], rows.collect());
     let agents = policy["agents"].as_object();
-    let rows = agents.into_iter().flatten().map(|(agent, group)| vec![agent.clone(), text(group)]);
+    let rows = agents
+        .into_iter()
+        .flatten()
+        .map(|(agent, group)| vec![agent.clone(), text(group)]);
     cx.out.table(&["agent", "template"], rows.collect());
     for problem in items(&policy["problems"]).chain(items(&policy["warnings"])) {
         let fatal = problem["fatal"] == true;
@@ -88,26 +128,43 @@ async fn set(cx: &Cx<'_>, key: &str, value: String) -> Result<(), Failure> {
     let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
     let url = Url::new(&["config", key]);
     let body = Some(json!({"value": value}));
-    let set = cx.client.send(Method::PUT, url.as_str(), body, None).await?.body;
+    let set = cx.client.send(Method::PUT, url.as_str(), body).await?.body;
     if cx.out.json {
         cx.out.value(&set);
         return Ok(());
     }
-    cx.out.line(&format!("{key} = {} in {}", text_or(&set["value"], "-"), text(&set["file"])));
+    cx.out.line(&format!(
+        "{key} = {} in {}",
+        text_or(&set["value"], "-"),
+        text(&set["file"])
+    ));
     if set["restart_needed"] == true {
-        cx.out.note("The running gateway keeps the old value until it is restarted.");
+        cx.out
+            .note("The running gateway keeps the old value until it is restarted.");
     }
     Ok(())
 }
 
-async fn set_policy(cx: &Cx<'_>, template: &str, agent: Option<&str>, yes: bool) -> Result<(), Failure> {
+async fn set_policy(
+    cx: &Cx<'_>,
+    template: &str,
+    agent: Option<&str>,
+    yes: bool,
+) -> Result<(), Failure> {
     let whom = agent.map_or_else(|| "every agent".to_owned(), |agent| format!("'{agent}'"));
-    cx.out.confirm(&format!("Let {whom} start from the template {template}?"), yes)?;
+    cx.out.confirm(
+        &format!("Let {whom} start from the template {template}?"),
+        yes,
+    )?;
     let mut body = json!({"template": template});
     if let (Some(agent), Some(fields)) = (agent, body.as_object_mut()) {
         fields.insert("agent".to_owned(), json!(agent));
     }
-    let done = cx.client.send(Method::PUT, "/policies/template", Some(body), None).await?.body;
+    let done = cx
+        .client
+        .send(Method::PUT, "/policies/template", Some(body))
+        .await?
+        .body;
     let changed: Vec<String> = items(&done["changed"]).map(text).collect();
     let sentence = match changed.as_slice() {
         [] => format!("Nothing to do: {whom} starts from {template} already."),
@@ -125,7 +182,9 @@ fn check_file(cx: &Cx<'_>, file: &Path) -> Result<(), Failure> {
         _ => Failure::failed(format!("cannot read {shown}: {error}")),
     };
     if std::fs::metadata(file).map_err(refuse)?.len() > MAX_FILE_BYTES {
-        return Err(Failure::failed(format!("{shown} is larger than {MAX_FILE_BYTES} bytes")));
+        return Err(Failure::failed(format!(
+            "{shown} is larger than {MAX_FILE_BYTES} bytes"
+        )));
     }
     let bytes = std::fs::read(file).map_err(refuse)?;
     let (found, source_text) = match Source::from_bytes(&shown, &bytes) {
@@ -134,16 +193,28 @@ fn check_file(cx: &Cx<'_>, file: &Path) -> Result<(), Failure> {
     };
     let ok = !found.iter().any(|diagnostic| diagnostic.fatal);
     if cx.out.json {
-        cx.out.value(&json!({"ok": ok, "file": shown, "diagnostics": found}));
+        cx.out
+            .value(&json!({"ok": ok, "file": shown, "diagnostics": found}));
     } else {
         for diagnostic in &found {
             cx.out.text(&render_diagnostic(diagnostic, &source_text));
         }
         let warnings = found.iter().filter(|diagnostic| !diagnostic.fatal).count();
-        let verdict = if ok { (Look::Good, "valid") } else { (Look::Bad, "not valid") };
-        cx.out.spans(&[verdict, (Look::Plain, &format!(": {shown}, {warnings} warnings"))]);
+        let verdict = if ok {
+            (Look::Good, "valid")
+        } else {
+            (Look::Bad, "not valid")
+        };
+        cx.out.spans(&[
+            verdict,
+            (Look::Plain, &format!(": {shown}, {warnings} warnings")),
+        ]);
     }
-    if ok { Ok(()) } else { Err(Failure::shown(Exit::Failed)) }
+    if ok {
+        Ok(())
+    } else {
+        Err(Failure::shown(Exit::Failed))
+    }
 }
 
 async fn check_policy(
@@ -153,7 +224,10 @@ async fn check_policy(
     pairs: &[String],
     interface: Option<&str>,
 ) -> Result<(), Failure> {
-    let definition = cx.client.get(Url::new(&["capabilities", capability]).as_str()).await?;
+    let definition = cx
+        .client
+        .get(Url::new(&["capabilities", capability]).as_str())
+        .await?;
     let inputs = crate::inputs::build(pairs, None, &definition["input_schema"])?;
     let mut body = json!({"capability": definition["name"], "inputs": inputs});
     if let Some(fields) = body.as_object_mut() {
@@ -169,10 +243,19 @@ async fn check_policy(
         return Ok(());
     }
     let tier = text(&decision["tier"]);
-    let from = format!("  decided by {}, generation {}", text(&decision["winner"]), decision["generation"]);
-    cx.out.spans(&[(look_of(&tier), &tier), (Look::Plain, &from)]);
+    let from = format!(
+        "  decided by {}, generation {}",
+        text(&decision["winner"]),
+        decision["generation"]
+    );
+    cx.out
+        .spans(&[(look_of(&tier), &tier), (Look::Plain, &from)]);
     let rows = items(&decision["layers"]).map(|layer| {
-        let winner = if layer["layer"] == decision["winner"] { "→" } else { "" };
+        let winner = if layer["layer"] == decision["winner"] {
+            "→"
+        } else {
+            ""
+        };
         let place = match layer["line"].as_u64() {
             Some(line) => format!("{}:{line}", text(&layer["file"])),
             None => text(&layer["file"]),
@@ -187,13 +270,22 @@ async fn check_policy(
             text(&layer["reason"]),
         ]
     });
-    cx.out.table(&["", "layer", "tier", "force", "file", "rule", "reason"], rows.collect());
+    cx.out.table(
+        &["", "layer", "tier", "force", "file", "rule", "reason"],
+        rows.collect(),
+    );
     if let Some(rate) = decision["rate"].as_object() {
         let field = |name: &str| rate.get(name).map(text).unwrap_or_default();
-        cx.out.line(&format!("rate: {} of {} used in {} s", field("used"), field("max"), field("window")));
+        cx.out.line(&format!(
+            "rate: {} of {} used in {} s",
+            field("used"),
+            field("max"),
+            field("window")
+        ));
     }
     if !decision["refusal"].is_null() {
-        cx.out.spans(&[(Look::Bad, "a call now would be refused by its rate limit")]);
+        cx.out
+            .spans(&[(Look::Bad, "a call now would be refused by its rate limit")]);
     }
     Ok(())
 }

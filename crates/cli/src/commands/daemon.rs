@@ -36,7 +36,10 @@ pub(super) fn become_it(
         command.arg("--quiet");
     }
     let error = command.exec();
-    Err(Failure::failed(format!("cannot start {}: {error}", program.display())))
+    Err(Failure::failed(format!(
+        "cannot start {}: {error}",
+        program.display()
+    )))
 }
 
 /// The service falls back on its well-known file; `up` never reads one that it was not shown.
@@ -56,7 +59,10 @@ fn beside() -> Result<PathBuf, Failure> {
     if program.is_file() {
         return Ok(program);
     }
-    Err(Failure::failed(format!("the gateway's program is missing: {}", program.display()))
-        .hint("Both are built by:  cargo build --workspace")
-        .hint("A package installs kruxos and kruxosd side by side."))
+    Err(Failure::failed(format!(
+        "the gateway's program is missing: {}",
+        program.display()
+    ))
+    .hint("Both are built by:  cargo build --workspace")
+    .hint("A package installs kruxos and kruxosd side by side."))
 }

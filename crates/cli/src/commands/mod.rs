@@ -38,7 +38,10 @@ pub(crate) async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         _ => {}
     }
     let place = Place::find(&cli.global)?;
-    let cx = &Cx { out, client: Client::new(place) };
+    let cx = &Cx {
+        out,
+        client: Client::new(place),
+    };
     match cli.command {
         Command::Up(options) => daemon::become_it("up", &cli.global, &options, cx.client.place()),
         Command::Gateway(options) => {

@@ -15,23 +15,44 @@ pub(super) async fn run(cx: &Cx<'_>) -> Result<(), Failure> {
     } else {
         summary(cx, &status);
     }
-    if critical { Err(Failure::shown(Exit::Failed)) } else { Ok(()) }
+    if critical {
+        Err(Failure::shown(Exit::Failed))
+    } else {
+        Ok(())
+    }
 }
 
 fn summary(cx: &Cx<'_>, status: &Value) {
     let word = text(&status["status"]);
     let uptime = span::show(status["uptime_seconds"].as_u64().unwrap_or(0));
-    let about = format!("  kruxos {}, pid {}, up {uptime}", text(&status["version"]), status["pid"]);
-    cx.out.spans(&[(look_of(&word), &word), (Look::Plain, &about)]);
-    let row = |name: &str, value: &str| cx.out.spans(&[(Look::Dim, &format!("{name:<12}")), (Look::Plain, value)]);
+    let about = format!(
+        "  kruxos {}, pid {}, up {uptime}",
+        text(&status["version"]),
+        status["pid"]
+    );
+    cx.out
+        .spans(&[(look_of(&word), &word), (Look::Plain, &about)]);
+    let row = |name: &str, value: &str| {
+        cx.out
+            .spans(&[(Look::Dim, &format!("{name:<12}")), (Look::Plain, value)])
+    };
     row("agents at", &text(&status["endpoint"]));
-    row("health at", &text_or(&status["health_endpoint"], "not listening"));
+    row(
+        "health at",
+        &text_or(&status["health_endpoint"], "not listening"),
+    );
     row("data", &text(&status["data_dir"]));
     let sessions = items(&status["sessions"]).count();
-    row("agents", &format!("{} registered, {sessions} in session", status["agents"]));
+    row(
+        "agents",
+        &format!("{} registered, {sessions} in session", status["agents"]),
+    );
     let pending = &status["approvals"];
     let waiting = match pending["oldest_created_at"].as_str() {
-        Some(since) => format!("{} waiting, the oldest since {since}: kruxos approve list", pending["pending"]),
+        Some(since) => format!(
+            "{} waiting, the oldest since {since}: kruxos approve list",
+            pending["pending"]
+        ),
         None => "none waiting".to_owned(),
     };
     row("approvals", &waiting);
@@ -52,7 +73,11 @@ fn summary(cx: &Cx<'_>, status: &Value) {
         let state = text(&service["status"]);
         let name = format!("{:<12}", text(&service["name"]));
         let details = format!("  {}", text(&service["details"]));
-        cx.out.spans(&[(Look::Dim, &name), (look_of(&state), &state), (Look::Plain, &details)]);
+        cx.out.spans(&[
+            (Look::Dim, &name),
+            (look_of(&state), &state),
+            (Look::Plain, &details),
+        ]);
     }
     for problem in items(&status["policy"]["problems"]) {
         let place = format!(
@@ -87,6 +112,7 @@ pub(super) async fn version(cx: &Cx<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     cx.out.text(&format!("kruxos {own}"));
-    cx.out.line(&format!("gateway {}", text_or(&gateway, "not running")));
+    cx.out
+        .line(&format!("gateway {}", text_or(&gateway, "not running")));
     Ok(())
 }

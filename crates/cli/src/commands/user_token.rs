@@ -11,12 +11,18 @@ use serde_json::json;
 pub(super) async fn run(cx: &Cx<'_>, command: UserToken) -> Result<(), Failure> {
     match command {
         UserToken::Create { label } => {
-            let made = cx.client.post("/user-tokens", json!({"label": label})).await?;
+            let made = cx
+                .client
+                .post("/user-tokens", json!({"label": label}))
+                .await?;
             if cx.out.json {
                 cx.out.value(&made);
                 return Ok(());
             }
-            cx.out.spans(&[(Look::Bold, &format!("User token '{label}', shown this once:"))]);
+            cx.out.spans(&[(
+                Look::Bold,
+                &format!("User token '{label}', shown this once:"),
+            )]);
             cx.out.text(&text(&made["token"]));
             Ok(())
         }
@@ -27,16 +33,33 @@ pub(super) async fn run(cx: &Cx<'_>, command: UserToken) -> Result<(), Failure> 
                 return Ok(());
             }
             let rows = items(&tokens).map(|token| {
-                let revoked = if token["revoked_at"].is_null() { "-".to_owned() } else { time(&token["revoked_at"]) };
-                vec![text(&token["id"]), text_or(&token["label"], "-"), time(&token["created_at"]), revoked]
+                let revoked = if token["revoked_at"].is_null() {
+                    "-".to_owned()
+                } else {
+                    time(&token["revoked_at"])
+                };
+                vec![
+                    text(&token["id"]),
+                    text_or(&token["label"], "-"),
+                    time(&token["created_at"]),
+                    revoked,
+                ]
             });
-            cx.out.table(&["id", "label", "created", "revoked"], rows.collect());
+            cx.out
+                .table(&["id", "label", "created", "revoked"], rows.collect());
             Ok(())
         }
         UserToken::Revoke { id, yes } => {
-            cx.out.confirm(&format!("Revoke the User token '{id}'? Its clients stop working."), yes)?;
+            cx.out.confirm(
+                &format!("Revoke the User token '{id}'? Its clients stop working."),
+                yes,
+            )?;
             let url = Url::new(&["user-tokens", &id]);
-            let gone = cx.client.send(Method::DELETE, url.as_str(), None, None).await?.body;
+            let gone = cx
+                .client
+                .send(Method::DELETE, url.as_str(), None)
+                .await?
+                .body;
             super::agent::said(cx, &gone, &format!("'{id}' is revoked."));
             Ok(())
         }

@@ -7,9 +7,13 @@ use http::Method;
 use serde_json::{Value, json};
 
 pub(super) async fn run(cx: &Cx<'_>) -> Result<(), Failure> {
-    let (checks, exit) = match cx.client.exchange(Method::GET, "/verify", None, None).await {
+    let (checks, exit) = match cx.client.exchange(Method::GET, "/verify", None).await {
         Ok(reply) => {
-            let mut checks = vec![line("gateway", "pass", "answers on its control socket".to_owned())];
+            let mut checks = vec![line(
+                "gateway",
+                "pass",
+                "answers on its control socket".to_owned(),
+            )];
             checks.extend(items(&reply.body["checks"]).cloned());
             (checks, Exit::Failed)
         }
@@ -27,16 +31,29 @@ pub(super) async fn run(cx: &Cx<'_>) -> Result<(), Failure> {
             show(cx, check);
         }
     }
-    if ok { Ok(()) } else { Err(Failure::shown(exit)) }
+    if ok {
+        Ok(())
+    } else {
+        Err(Failure::shown(exit))
+    }
 }
 
 /// Without a gateway the audit log can still be checked.
 fn offline(cx: &Cx<'_>, cause: &str) -> Vec<Value> {
     let audit = match super::audit::verify_files(&cx.client.place().data_dir) {
-        Ok(report) if report["ok"] == true => {
-            line("audit chain", "pass", format!("{} entries in {} files", report["entries"], report["files"]))
-        }
-        Ok(report) => line("audit chain", "fail", format!("{} breaks: kruxos audit verify", items(&report["breaks"]).count())),
+        Ok(report) if report["ok"] == true => line(
+            "audit chain",
+            "pass",
+            format!("{} entries in {} files", report["entries"], report["files"]),
+        ),
+        Ok(report) => line(
+            "audit chain",
+            "fail",
+            format!(
+                "{} breaks: kruxos audit verify",
+                items(&report["breaks"]).count()
+            ),
+        ),
         Err(failure) => line("audit chain", "fail", failure.message),
     };
     vec![line("gateway", "fail", cause.to_owned()), audit]
@@ -53,5 +70,9 @@ fn show(cx: &Cx<'_>, check: &Value) {
         _ => (Look::Bad, "FAIL"),
     };
     let name = format!("  {:<18}", text(&check["name"]));
-    cx.out.spans(&[(look, mark), (Look::Plain, &name), (Look::Dim, &text(&check["detail"]))]);
+    cx.out.spans(&[
+        (look, mark),
+        (Look::Plain, &name),
+        (Look::Dim, &text(&check["detail"])),
+    ]);
 }

@@ -22,16 +22,25 @@ pub(super) async fn run(cx: &Cx<'_>, options: Watch) -> Result<(), Failure> {
             show(cx, &event);
         }
     }
-    Err(Failure::unreachable("the gateway ended the stream: it is stopping"))
+    Err(Failure::unreachable(
+        "the gateway ended the stream: it is stopping",
+    ))
 }
 
 fn show(cx: &Cx<'_>, event: &Value) {
     let kind = text(&event["type"]);
     if kind == "events_lost" {
-        cx.out.note(&format!("{} events were lost: this terminal was too slow", event["lost"]));
+        cx.out.note(&format!(
+            "{} events were lost: this terminal was too slow",
+            event["lost"]
+        ));
         return;
     }
-    let at: String = text(&event["timestamp"]).chars().skip(11).take(12).collect();
+    let at: String = text(&event["timestamp"])
+        .chars()
+        .skip(11)
+        .take(12)
+        .collect();
     let agent = text(&event["agent"]);
     let look = match kind.as_str() {
         "capability_error" | "policy_violation" | "rate_limit_hit" => Look::Bad,
@@ -41,7 +50,11 @@ fn show(cx: &Cx<'_>, event: &Value) {
     };
     let place = format!("{at:<12}  {agent:<16}  ");
     let name = format!("{kind:<20}  ");
-    cx.out.spans(&[(Look::Dim, &place), (look, &name), (Look::Plain, &details(&event["data"]))]);
+    cx.out.spans(&[
+        (Look::Dim, &place),
+        (look, &name),
+        (Look::Plain, &details(&event["data"])),
+    ]);
 }
 
 /// The facts of an event on one line; the capability first.

@@ -42,9 +42,16 @@ async fn list(
 ) -> Answer {
     let limit = page_limit(query.limit)?;
     let after = query.cursor.unwrap_or_default();
-    let mut rest = gateway.agents.all().into_iter().filter(|agent| agent.name.as_str() > &*after);
+    let mut rest = gateway
+        .agents
+        .all()
+        .into_iter()
+        .filter(|agent| agent.name.as_str() > &*after);
     let page: Vec<Agent> = rest.by_ref().take(limit).collect();
-    let cursor = rest.next().and(page.last()).map(|agent| agent.name.to_string());
+    let cursor = rest
+        .next()
+        .and(page.last())
+        .map(|agent| agent.name.to_string());
     let agents: Vec<Value> = page.iter().map(|agent| shown(&gateway, agent)).collect();
     Ok(Json(json!({"agents": agents, "next_cursor": cursor})))
 }
@@ -69,7 +76,11 @@ async fn create(
     bounded("purpose", &new.purpose)?;
     bounded_object("settings", &new.settings)?;
     if gateway.agents.get(name.as_str()).is_some() {
-        return Err(ApiError::conflict(&format!("agent {name}"), "exists", "The name is taken."));
+        return Err(ApiError::conflict(
+            &format!("agent {name}"),
+            "exists",
+            "The name is taken.",
+        ));
     }
     let new = CreateAgent {
         name,
@@ -78,7 +89,10 @@ async fn create(
         settings: new.settings,
     };
     let made = gateway.create_agent(new, &by).await?;
-    Ok((StatusCode::CREATED, Json(with_token(&gateway, &made.agent, &made.token))))
+    Ok((
+        StatusCode::CREATED,
+        Json(with_token(&gateway, &made.agent, &made.token)),
+    ))
 }
 
 async fn show(By(_): By, State(gateway): State<Gateway>, Path(name): Path<String>) -> Answer {
@@ -90,7 +104,10 @@ async fn show(By(_): By, State(gateway): State<Gateway>, Path(name): Path<String
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("state".to_owned(), json!(state));
         fields.insert("pending_approvals".to_owned(), json!(pending));
-        fields.insert("endpoint".to_owned(), json!(super::system::endpoint(&gateway)));
+        fields.insert(
+            "endpoint".to_owned(),
+            json!(super::system::endpoint(&gateway)),
+        );
     }
     Ok(Json(shown))
 }
@@ -128,7 +145,9 @@ async fn edit(
 async fn delete(By(by): By, State(gateway): State<Gateway>, Path(name): Path<String>) -> Answer {
     let agent = known(&gateway, &name)?;
     gateway.delete_agent(&agent.name, &by).await?;
-    Ok(Json(json!({"name": agent.name, "deleted": true, "workspace": agent.workspace})))
+    Ok(Json(
+        json!({"name": agent.name, "deleted": true, "workspace": agent.workspace}),
+    ))
 }
 
 async fn pause(By(by): By, State(gateway): State<Gateway>, Path(name): Path<String>) -> Answer {
@@ -167,7 +186,11 @@ async fn restore(By(by): By, State(gateway): State<Gateway>, Path(name): Path<St
     if agent.status != AgentStatus::Revoked {
         let state = json!(agent.status);
         let state = state.as_str().unwrap_or_default();
-        return Err(ApiError::conflict(&name, state, "Only a revoked agent can be restored."));
+        return Err(ApiError::conflict(
+            &name,
+            state,
+            "Only a revoked agent can be restored.",
+        ));
     }
     set(&gateway, &agent.name, AgentStatus::Registered, &by).await
 }
@@ -177,11 +200,18 @@ async fn policy(By(_): By, State(gateway): State<Gateway>, Path(name): Path<Stri
     let agent = known(&gateway, &name)?;
     let principal = Principal::agent(agent.name.as_str());
     let set = gateway.policy.current();
-    let available = gateway.catalog.all().iter().filter(|one| one.status == Status::Available);
+    let available = gateway
+        .catalog
+        .all()
+        .iter()
+        .filter(|one| one.status == Status::Available);
     let capabilities: Object = available
         .map(|one| {
             let tier = set.listed_tier(&principal, one);
-            (one.name.to_string(), json!(tier.unwrap_or(kruxos_types::Tier::Blocked)))
+            (
+                one.name.to_string(),
+                json!(tier.unwrap_or(kruxos_types::Tier::Blocked)),
+            )
         })
         .collect();
     Ok(Json(json!({
@@ -210,7 +240,11 @@ pub(super) fn known(gateway: &Gateway, name: &str) -> Result<Agent, ApiError> {
 fn not_revoked(gateway: &Gateway, name: &str) -> Result<Agent, ApiError> {
     let agent = known(gateway, name)?;
     if agent.status == AgentStatus::Revoked {
-        return Err(ApiError::conflict(name, "revoked", "Restore the agent first."));
+        return Err(ApiError::conflict(
+            name,
+            "revoked",
+            "Restore the agent first.",
+        ));
     }
     Ok(agent)
 }
@@ -230,7 +264,10 @@ fn shown(gateway: &Gateway, agent: &Agent) -> Value {
         if session.is_some() && agent.status == AgentStatus::Registered {
             fields.insert("status".to_owned(), json!(AgentStatus::Active));
         }
-        fields.insert("session".to_owned(), json!(session.map(|session| session.to_json())));
+        fields.insert(
+            "session".to_owned(),
+            json!(session.map(|session| session.to_json())),
+        );
     }
     shown
 }

@@ -14,7 +14,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 pub(super) fn routes() -> Router<Gateway> {
-    Router::new().route("/alerts", get(list)).route("/alerts/{id}/ack", post(acknowledge))
+    Router::new()
+        .route("/alerts", get(list))
+        .route("/alerts/{id}/ack", post(acknowledge))
 }
 
 #[derive(Deserialize)]
@@ -35,10 +37,16 @@ async fn list(
 ) -> Answer {
     let limit = page_limit(query.limit)?;
     // The store does not filter by severity, so a page is cut from the newest that it would give.
-    let reach = if query.severity.is_some() { MAX_LIMIT } else { limit };
+    let reach = if query.severity.is_some() {
+        MAX_LIMIT
+    } else {
+        limit
+    };
     let source = query.source.as_deref();
-    let (mut alerts, total) =
-        gateway.store.alerts(query.status, source, query.since, reach).await?;
+    let (mut alerts, total) = gateway
+        .store
+        .alerts(query.status, source, query.since, reach)
+        .await?;
     if let Some(least) = query.severity {
         alerts.retain(|alert| alert.severity >= least);
     }
@@ -58,7 +66,9 @@ async fn acknowledge(
 ) -> Answer {
     match gateway.store.acknowledge_alert(&id, &by.name, None).await {
         Ok(alert) => {
-            gateway.audit_admin(&by, "alert acknowledged", json!({"id": alert.id})).await?;
+            gateway
+                .audit_admin(&by, "alert acknowledged", json!({"id": alert.id}))
+                .await?;
             Ok(Json(json!(alert)))
         }
         Err(StoreError::NotFound(_)) => {

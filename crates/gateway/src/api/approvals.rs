@@ -35,7 +35,10 @@ async fn list(
     let limit = page_limit(query.limit)?;
     let agent = query.agent.as_deref().map(agent_name).transpose()?;
     let principal = agent.map(|name| Principal::agent(name.as_str()));
-    let found = gateway.store.approvals(query.state, principal.as_ref(), limit).await?;
+    let found = gateway
+        .store
+        .approvals(query.state, principal.as_ref(), limit)
+        .await?;
     Ok(Json(Value::Array(found.iter().map(row).collect())))
 }
 
@@ -60,7 +63,15 @@ async fn accept(
     Body(Reason { reason }): Body<Reason>,
 ) -> Answer {
     bounded("reason", reason.as_deref().unwrap_or_default())?;
-    decide(&gateway, &id, Decision::Accept { by: by.name.to_string(), reason }).await
+    decide(
+        &gateway,
+        &id,
+        Decision::Accept {
+            by: by.name.to_string(),
+            reason,
+        },
+    )
+    .await
 }
 
 async fn reject(
@@ -70,7 +81,15 @@ async fn reject(
     Body(Reason { reason }): Body<Reason>,
 ) -> Answer {
     bounded("reason", reason.as_deref().unwrap_or_default())?;
-    decide(&gateway, &id, Decision::Reject { by: by.name.to_string(), reason }).await
+    decide(
+        &gateway,
+        &id,
+        Decision::Reject {
+            by: by.name.to_string(),
+            reason,
+        },
+    )
+    .await
 }
 
 async fn decide(gateway: &Gateway, id: &str, decision: Decision) -> Answer {

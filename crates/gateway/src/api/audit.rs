@@ -63,7 +63,8 @@ impl Filter {
     fn kind(&self) -> Result<Option<Kind>, ApiError> {
         let names = || Kind::ALL.map(Kind::as_str).join(", ");
         let parse = |name: &String| {
-            Kind::from_name(name).ok_or_else(|| ApiError::invalid("kind", "is not a kind", &names()))
+            Kind::from_name(name)
+                .ok_or_else(|| ApiError::invalid("kind", "is not a kind", &names()))
         };
         self.kind.as_ref().map(parse).transpose()
     }
@@ -92,10 +93,14 @@ impl Filter {
         };
         let actor = |wanted: &Option<String>, kind: &str| {
             let found = &entry["actor"];
-            wanted.as_deref().is_none_or(|name| found["type"] == kind && found["name"] == name)
+            wanted
+                .as_deref()
+                .is_none_or(|name| found["type"] == kind && found["name"] == name)
         };
         let capability = self.capability.as_deref().is_none_or(|pattern| {
-            entry["capability"].as_str().is_some_and(|name| matches(pattern, name))
+            entry["capability"]
+                .as_str()
+                .is_some_and(|name| matches(pattern, name))
         });
         capability
             && actor(&self.agent, "agent")
@@ -127,10 +132,18 @@ fn unreadable(error: &AuditError) -> CallError {
         .internal(error)
 }
 
-async fn query(By(_): By, State(gateway): State<Gateway>, Params(filter): Params<Filter>) -> Answer {
+async fn query(
+    By(_): By,
+    State(gateway): State<Gateway>,
+    Params(filter): Params<Filter>,
+) -> Answer {
     let query = filter.query()?;
     let page = read(&gateway, move |log| log.query(&query)).await?;
-    let cursor = page.entries.last().filter(|_| page.more).map(|last| last.seq);
+    let cursor = page
+        .entries
+        .last()
+        .filter(|_| page.more)
+        .map(|last| last.seq);
     let entries: Vec<Value> = page.entries.iter().map(entry_json).collect();
     Ok(Json(json!({"entries": entries, "next_cursor": cursor})))
 }
@@ -155,7 +168,9 @@ async fn stats(
     State(gateway): State<Gateway>,
     Params(StatsQuery { from }): Params<StatsQuery>,
 ) -> Answer {
-    Ok(Json(json!(read(&gateway, move |log| log.stats(from)).await?)))
+    Ok(Json(json!(
+        read(&gateway, move |log| log.stats(from)).await?
+    )))
 }
 
 #[derive(Deserialize)]
@@ -172,7 +187,11 @@ async fn verify(
 
 /// The report over the whole log, after everything appended so far has reached the disk.
 pub(super) async fn verification(gateway: &Gateway) -> Result<Value, CallError> {
-    gateway.audit.flush().await.map_err(|error| unreadable(&error))?;
+    gateway
+        .audit
+        .flush()
+        .await
+        .map_err(|error| unreadable(&error))?;
     let directory = gateway.layout.audit();
     let checked = tokio::task::spawn_blocking(move || kruxos_audit::verify(&directory)).await;
     match checked {
@@ -260,9 +279,15 @@ mod tests {
             "actor": {"type": "agent", "name": "a"}, "capability": "filesystem.read",
             "status": "success", "kind": "call", "session_id": "s",
         });
-        let takes = |filter: Value| serde_json::from_value::<Filter>(filter).unwrap().takes(&entry);
+        let takes = |filter: Value| {
+            serde_json::from_value::<Filter>(filter)
+                .unwrap()
+                .takes(&entry)
+        };
         assert!(takes(json!({})));
-        assert!(takes(json!({"agent": "a", "capability": "filesystem.*", "status": "success"})));
+        assert!(takes(
+            json!({"agent": "a", "capability": "filesystem.*", "status": "success"})
+        ));
         assert!(!takes(json!({"user": "a"})));
         assert!(!takes(json!({"agent": "b"})));
         assert!(!takes(json!({"status": "error"})));

@@ -60,15 +60,26 @@ async fn call(
         0 => Hold::Detach,
         seconds => Hold::UpTo(Duration::from_secs(seconds)),
     };
-    request.metadata.insert("called_by".to_owned(), json!(by.to_string()));
+    request
+        .metadata
+        .insert("called_by".to_owned(), json!(by.to_string()));
     // Dropped with this request when the client hangs up: a held call then stays in the queue.
     let left = request.cancel.clone().drop_guard();
-    let answer = gateway.call(Caller { session, interface: Interface::Cli }, request).await;
+    let answer = gateway
+        .call(
+            Caller {
+                session,
+                interface: Interface::Cli,
+            },
+            request,
+        )
+        .await;
     drop(left);
     match answer {
-        CallAnswer::Done(result) => {
-            Ok((StatusCode::OK, Json(json!({"status": "success", "result": result}))))
-        }
+        CallAnswer::Done(result) => Ok((
+            StatusCode::OK,
+            Json(json!({"status": "success", "result": result})),
+        )),
         CallAnswer::Pending(approval, error) => {
             let id = approval.id.as_str();
             let body = json!({"status": "pending", "request_id": id, "error": error.to_json()});

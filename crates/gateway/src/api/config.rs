@@ -13,7 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(super) fn routes() -> Router<Gateway> {
-    Router::new().route("/config", get(show)).route("/config/{key}", get(show_key).put(set))
+    Router::new()
+        .route("/config", get(show))
+        .route("/config/{key}", get(show_key).put(set))
 }
 
 fn row(gateway: &Gateway, key: &crate::config::Key) -> Value {
@@ -28,7 +30,9 @@ fn row(gateway: &Gateway, key: &crate::config::Key) -> Value {
 
 async fn show(By(_): By, State(gateway): State<Gateway>) -> Answer {
     let keys: Vec<Value> = KEYS.iter().map(|key| row(&gateway, key)).collect();
-    Ok(Json(json!({"file": config_file::path(&gateway), "keys": keys})))
+    Ok(Json(
+        json!({"file": config_file::path(&gateway), "keys": keys}),
+    ))
 }
 
 async fn show_key(By(_): By, State(gateway): State<Gateway>, Path(path): Path<String>) -> Answer {
@@ -53,11 +57,12 @@ async fn set(
     let key = KEYS.iter().find(|key| key.path == path);
     let key = key.ok_or_else(|| unknown(&gateway, &path))?;
     let file = config_file::path(&gateway);
-    let written = config_file::set(&file, key.path, &value).map_err(|error| {
-        ApiError::invalid(key.path, &error.to_string(), key.doc)
-    })?;
+    let written = config_file::set(&file, key.path, &value)
+        .map_err(|error| ApiError::invalid(key.path, &error.to_string(), key.doc))?;
     let facts = json!({"key": key.path, "value": written, "file": file});
-    gateway.audit_admin(&by, "configuration changed", facts).await?;
+    gateway
+        .audit_admin(&by, "configuration changed", facts)
+        .await?;
     Ok(Json(json!({
         "key": key.path,
         "value": written,

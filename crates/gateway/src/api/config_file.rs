@@ -36,7 +36,10 @@ pub(super) fn set(file: &Path, key: &str, value: &Value) -> Result<Value, SetErr
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let normal = Config::default().with(key, &text, key)?.get(key).unwrap_or(Value::Null);
+    let normal = Config::default()
+        .with(key, &text, key)?
+        .get(key)
+        .unwrap_or(Value::Null);
     let shown = file.display().to_string();
     let old = match std::fs::read_to_string(file) {
         Ok(old) => old,
@@ -74,7 +77,9 @@ fn check(file: &Path, text: &str) -> Result<(), SetError> {
 
 fn parse(text: &str) -> Result<Value, String> {
     // A file of nothing but comments is an empty document.
-    let blank = text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
+    let blank = text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
     if blank {
         return Ok(Value::Object(Map::new()));
     }
@@ -138,7 +143,11 @@ fn nested(parts: &[&str], indent: usize, value: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for (depth, part) in parts.iter().enumerate() {
         let pad = " ".repeat(indent + 2 * depth);
-        let end = if depth + 1 == parts.len() { format!(" {value}") } else { String::new() };
+        let end = if depth + 1 == parts.len() {
+            format!(" {value}")
+        } else {
+            String::new()
+        };
         lines.push(format!("{pad}{part}:{end}"));
     }
     lines
@@ -153,21 +162,29 @@ fn find(lines: &[String], from: usize, to: usize, indent: usize, key: &str) -> O
         lines.get(*at).is_some_and(|line| {
             is_content(line)
                 && indent_of(line) == indent
-                && line.trim_start().strip_prefix(key).is_some_and(|rest| rest.starts_with(':'))
+                && line
+                    .trim_start()
+                    .strip_prefix(key)
+                    .is_some_and(|rest| rest.starts_with(':'))
         })
     })
 }
 
 /// What follows `key:` on its line, without a comment.
 fn value_of<'a>(line: &'a str, key: &str) -> &'a str {
-    let rest = line.trim_start().get(key.len() + 1..).unwrap_or_default().trim();
+    let rest = line
+        .trim_start()
+        .get(key.len() + 1..)
+        .unwrap_or_default()
+        .trim();
     if rest.starts_with('#') { "" } else { rest }
 }
 
 /// The first line from `from` on that no longer belongs to the entry above it.
 fn end_of_block(lines: &[String], from: usize, to: usize, indent: usize) -> usize {
     let belongs = |line: &String| {
-        indent_of(line) > indent || (indent_of(line) == indent && line.trim_start().starts_with("- "))
+        indent_of(line) > indent
+            || (indent_of(line) == indent && line.trim_start().starts_with("- "))
     };
     let mut end = from;
     for at in from..to {
@@ -200,8 +217,14 @@ mod tests {
         let file = directory.path().join("config.yaml");
         std::fs::write(&file, text).unwrap();
         set(&file, key, &value).unwrap();
-        let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().flatten().collect();
-        assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().ends_with("draft")));
+        let left: Vec<_> = std::fs::read_dir(directory.path())
+            .unwrap()
+            .flatten()
+            .collect();
+        assert!(
+            left.iter()
+                .all(|entry| !entry.file_name().to_string_lossy().ends_with("draft"))
+        );
         std::fs::read_to_string(&file).unwrap()
     }
 
@@ -211,21 +234,37 @@ mod tests {
         let new = after(text, "server.port", json!(7));
         assert_eq!(new, text.replace("port: 1 # old", "port: 7"));
         let new = after(text, "server.health_port", json!(8));
-        assert_eq!(new, text.replace("  host: 127.0.0.1\n", "  host: 127.0.0.1\n  health_port: 8\n"));
+        assert_eq!(
+            new,
+            text.replace(
+                "  host: 127.0.0.1\n",
+                "  host: 127.0.0.1\n  health_port: 8\n"
+            )
+        );
         let new = after(text, "approval.hold_seconds", json!(3));
-        assert!(new.starts_with(text) && new.ends_with("approval:\n  hold_seconds: 3\n"), "{new}");
+        assert!(
+            new.starts_with(text) && new.ends_with("approval:\n  hold_seconds: 3\n"),
+            "{new}"
+        );
     }
 
     #[test]
     fn a_block_list_is_replaced_whole() {
         let text = "server:\n  allowed_origins:\n    - https://a\n    - https://b\n  port: 1\n";
         let new = after(text, "server.allowed_origins", json!(["https://c"]));
-        assert_eq!(new, "server:\n  allowed_origins: [\"https://c\"]\n  port: 1\n");
+        assert_eq!(
+            new,
+            "server:\n  allowed_origins: [\"https://c\"]\n  port: 1\n"
+        );
     }
 
     #[test]
     fn a_flow_mapping_is_written_anew_with_every_other_key() {
-        let new = after("server: {port: 1, health_port: 2}\n", "server.port", json!(9));
+        let new = after(
+            "server: {port: 1, health_port: 2}\n",
+            "server.port",
+            json!(9),
+        );
         let document = parse(&new).unwrap();
         assert_eq!(document, json!({"server": {"port": 9, "health_port": 2}}));
     }
@@ -237,7 +276,13 @@ mod tests {
         std::fs::write(&file, "server:\n  port: 1\n").unwrap();
         assert!(set(&file, "server.port", &json!(70000)).is_err());
         assert!(set(&file, "server.prot", &json!(1)).is_err());
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "server:\n  port: 1\n");
-        assert_eq!(set(&file, "log.filter", &json!("true")).unwrap(), json!("true"));
+        assert_eq!(
+            std::fs::read_to_string(&file).unwrap(),
+            "server:\n  port: 1\n"
+        );
+        assert_eq!(
+            set(&file, "log.filter", &json!("true")).unwrap(),
+            json!("true")
+        );
     }
 }

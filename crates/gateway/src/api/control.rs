@@ -24,7 +24,10 @@ pub async fn serve_control(gateway: Gateway, listener: UnixListener) {
     let stopping = gateway.stopping.clone();
     let operator = Operator(Principal::user("operator"));
     let routes = router(gateway).layer(Extension(operator));
-    let owners = OwnersOnly { listener, slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
+    let owners = OwnersOnly {
+        listener,
+        slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+    };
     let served = axum::serve(owners, routes)
         .with_graceful_shutdown(async move { stopping.cancelled().await })
         .await;
@@ -52,7 +55,13 @@ impl Listener for OwnersOnly {
             };
             match self.listener.accept().await {
                 Ok((stream, _)) if is_owner(&stream) => {
-                    return (Connection { stream, _slot: slot }, ());
+                    return (
+                        Connection {
+                            stream,
+                            _slot: slot,
+                        },
+                        (),
+                    );
                 }
                 Ok((stream, _)) => {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
@@ -73,7 +82,9 @@ impl Listener for OwnersOnly {
 
 fn is_owner(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
 /// A connection that counts against [`MAX_CONNECTIONS`] until it is dropped.

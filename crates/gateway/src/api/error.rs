@@ -22,7 +22,11 @@ pub(super) type Answer<T = Json<Value>> = Result<T, ApiError>;
 impl ApiError {
     /// An error with a status of its own.
     pub(super) fn new(status: StatusCode, error: CallError) -> Self {
-        Self { status, error, extra: Object::new() }
+        Self {
+            status,
+            error,
+            extra: Object::new(),
+        }
     }
 
     /// Something that was named does not exist. `list` is how to find what does.
@@ -45,7 +49,10 @@ impl ApiError {
 
     /// A bad field.
     pub(super) fn invalid(field: &str, reason: &str, expected: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, CallError::invalid_input(field, reason, expected))
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            CallError::invalid_input(field, reason, expected),
+        )
     }
 
     pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -112,7 +119,11 @@ fn decided_already(approval: &Approval) -> ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         if let Some(cause) = self.error.internal_cause() {
-            tracing::error!(error = self.error.error_type().code(), cause, "an API request failed");
+            tracing::error!(
+                error = self.error.error_type().code(),
+                cause,
+                "an API request failed"
+            );
         }
         let mut body = self.error.to_json();
         if let Some(fields) = body.as_object_mut() {

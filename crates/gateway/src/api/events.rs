@@ -43,7 +43,10 @@ impl Filter {
         let kind = kind.as_str().unwrap_or_default();
         same(&self.agent, &event.agent)
             && same(&self.session, &event.session_id)
-            && self.kinds.as_deref().is_none_or(|all| all.split(',').any(|one| one.trim() == kind))
+            && self
+                .kinds
+                .as_deref()
+                .is_none_or(|all| all.split(',').any(|one| one.trim() == kind))
             && self.takes_capability(&event.data)
     }
 
@@ -51,7 +54,9 @@ impl Filter {
         let Some(pattern) = self.capability.as_deref() else {
             return true;
         };
-        data["capability"].as_str().is_some_and(|name| matches(pattern, name))
+        data["capability"]
+            .as_str()
+            .is_some_and(|name| matches(pattern, name))
     }
 }
 
@@ -60,7 +65,9 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
     if pattern == "*" || pattern == name {
         return true;
     }
-    let prefix = pattern.strip_suffix('*').filter(|prefix| prefix.ends_with('.'));
+    let prefix = pattern
+        .strip_suffix('*')
+        .filter(|prefix| prefix.ends_with('.'));
     prefix.is_some_and(|prefix| name.starts_with(prefix))
 }
 
@@ -87,7 +94,11 @@ fn check_kinds(filter: &Filter) -> Result<(), ApiError> {
     let known = kinds();
     for kind in filter.kinds.iter().flat_map(|all| all.split(',')) {
         if !known.iter().any(|known| known == kind.trim()) {
-            return Err(ApiError::invalid("type", "is not an event type", &known.join(", ")));
+            return Err(ApiError::invalid(
+                "type",
+                "is not an event type",
+                &known.join(", "),
+            ));
         }
     }
     Ok(())
@@ -114,7 +125,9 @@ fn kinds() -> Vec<String> {
         AgentStatus,
         FileChanged,
     ];
-    all.iter().filter_map(|kind| json!(kind).as_str().map(str::to_owned)).collect()
+    all.iter()
+        .filter_map(|kind| json!(kind).as_str().map(str::to_owned))
+        .collect()
 }
 
 struct Reader {

@@ -31,21 +31,30 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             let error = CallError::invalid_input("Content-Type", reason, "application/json");
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let reason = rejection.body_text();
-            let expected = format!("at most {MAX_BODY_BYTES} bytes");
-            let error = CallError::invalid_input("body", &reason, &expected);
-            ApiError::new(rejection.status(), error)
-        })?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| {
+                let reason = rejection.body_text();
+                let expected = format!("at most {MAX_BODY_BYTES} bytes");
+                let error = CallError::invalid_input("body", &reason, &expected);
+                ApiError::new(rejection.status(), error)
+            })?;
         let value = serde_json::from_slice(&bytes).map_err(|error| {
-            ApiError::invalid("body", &error.to_string(), "a JSON object of the documented fields")
+            ApiError::invalid(
+                "body",
+                &error.to_string(),
+                "a JSON object of the documented fields",
+            )
         })?;
         Ok(Self(value))
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media = value.split(';').next().unwrap_or_default().trim();
     media.eq_ignore_ascii_case("application/json")
 }
@@ -59,9 +68,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                Err(ApiError::invalid("query", &rejection.body_text(), "the documented parameters"))
-            }
+            Err(rejection) => Err(ApiError::invalid(
+                "query",
+                &rejection.body_text(),
+                "the documented parameters",
+            )),
         }
     }
 }
@@ -74,11 +85,13 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let operator = parts.extensions.get::<Operator>();
-        operator.map(|operator| Self(operator.0.clone())).ok_or_else(|| {
-            let error = CallError::new(ErrorType::NotAuthenticated)
-                .with("reason", "this door proved no operator");
-            ApiError::new(StatusCode::UNAUTHORIZED, error)
-        })
+        operator
+            .map(|operator| Self(operator.0.clone()))
+            .ok_or_else(|| {
+                let error = CallError::new(ErrorType::NotAuthenticated)
+                    .with("reason", "this door proved no operator");
+                ApiError::new(StatusCode::UNAUTHORIZED, error)
+            })
     }
 }
 
@@ -87,7 +100,11 @@ pub(super) fn page_limit(asked: Option<usize>) -> Result<usize, ApiError> {
     match asked {
         None => Ok(DEFAULT_LIMIT),
         Some(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
-        Some(_) => Err(ApiError::invalid("limit", "is out of range", &format!("1 to {MAX_LIMIT}"))),
+        Some(_) => Err(ApiError::invalid(
+            "limit",
+            "is out of range",
+            &format!("1 to {MAX_LIMIT}"),
+        )),
     }
 }
 
@@ -102,7 +119,11 @@ pub(super) fn bounded(field: &str, text: &str) -> Result<(), ApiError> {
     if text.len() <= MAX_TEXT_BYTES {
         return Ok(());
     }
-    Err(ApiError::invalid(field, "is too long", &format!("at most {MAX_TEXT_BYTES} bytes")))
+    Err(ApiError::invalid(
+        field,
+        "is too long",
+        &format!("at most {MAX_TEXT_BYTES} bytes"),
+    ))
 }
 
 /// Refuses a state key that is empty or too long.
@@ -121,5 +142,9 @@ pub(super) fn bounded_object(field: &str, object: &Object) -> Result<(), ApiErro
     if size <= MAX_OBJECT_BYTES {
         return Ok(());
     }
-    Err(ApiError::invalid(field, "is too large", &format!("at most {MAX_OBJECT_BYTES} bytes")))
+    Err(ApiError::invalid(
+        field,
+        "is too large",
+        &format!("at most {MAX_OBJECT_BYTES} bytes"),
+    ))
 }

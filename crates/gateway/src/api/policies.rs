@@ -32,7 +32,10 @@ pub(super) fn routes() -> Router<Gateway> {
         .route("/policies/template", put(choose_template))
         .route("/policies/templates/{name}", get(template))
         .route("/policies/files/{layer}", get(read_layer).put(write_layer))
-        .route("/policies/files/agents/{name}", get(read_agent).put(write_agent))
+        .route(
+            "/policies/files/agents/{name}",
+            get(read_agent).put(write_agent),
+        )
         .route("/check-policy", post(check_policy))
 }
 
@@ -48,14 +51,26 @@ fn layer_file(layer: &str) -> Result<PolicyFile, ApiError> {
         "system" => ("system.yaml", PolicyLayer::System),
         "org" => ("org.yaml", PolicyLayer::Organisation),
         "user" => ("user.yaml", PolicyLayer::User),
-        other => return Err(ApiError::not_found("layer", other, "system, org, user or agents/NAME")),
+        other => {
+            return Err(ApiError::not_found(
+                "layer",
+                other,
+                "system, org, user or agents/NAME",
+            ));
+        }
     };
-    Ok(PolicyFile { name: name.to_owned(), layer })
+    Ok(PolicyFile {
+        name: name.to_owned(),
+        layer,
+    })
 }
 
 fn agent_file(name: &str) -> Result<PolicyFile, ApiError> {
     let name = format!("agents/{}.yaml", agent_name(name)?);
-    Ok(PolicyFile { name, layer: PolicyLayer::Agent })
+    Ok(PolicyFile {
+        name,
+        layer: PolicyLayer::Agent,
+    })
 }
 
 impl PolicyFile {
@@ -73,7 +88,11 @@ fn etag(text: &str) -> String {
 }
 
 async fn list(By(_): By, State(gateway): State<Gateway>) -> Answer {
-    let mut files = vec![layer_file("system")?, layer_file("org")?, layer_file("user")?];
+    let mut files = vec![
+        layer_file("system")?,
+        layer_file("org")?,
+        layer_file("user")?,
+    ];
     let agents = gateway.agents.all();
     for agent in &agents {
         files.push(agent_file(agent.name.as_str())?);
@@ -179,7 +198,9 @@ async fn write(
     write_private(&path, source.text.as_bytes()).map_err(CallError::internal_failure)?;
     let outcome = gateway.reload_policy().await;
     let facts = json!({"file": file.name, "etag": etag(&source.text)});
-    gateway.audit_admin(by, "policy file written", facts).await?;
+    gateway
+        .audit_admin(by, "policy file written", facts)
+        .await?;
     let problems = match outcome {
         Reload::Kept { problems, .. } => problems,
         Reload::Unchanged | Reload::Applied { .. } => Vec::new(),
@@ -190,7 +211,11 @@ async fn write(
         "diagnostics": found,
         "problems": problems,
     });
-    let status = if earlier.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if earlier.is_some() {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     Ok((status, [(ETAG, etag(&source.text))], Json(body)).into_response())
 }
 
@@ -220,7 +245,10 @@ fn bounded_source(file: &str, text: String) -> Result<Source, ApiError> {
         let expected = format!("at most {MAX_POLICY_BYTES} bytes");
         return Err(ApiError::invalid("text", "is too long", &expected));
     }
-    Ok(Source { file: file.to_owned(), text })
+    Ok(Source {
+        file: file.to_owned(),
+        text,
+    })
 }
 
 #[derive(Deserialize)]
@@ -257,7 +285,11 @@ async fn choose_template(
     Body(Choice { template, agent }): Body<Choice>,
 ) -> Answer {
     if !GROUPS.contains(&template.as_str()) {
-        return Err(ApiError::not_found("template", &template, &GROUPS.join(", ")));
+        return Err(ApiError::not_found(
+            "template",
+            &template,
+            &GROUPS.join(", "),
+        ));
     }
     let agents = match agent {
         Some(name) => vec![known(&gateway, &name)?],
@@ -265,7 +297,10 @@ async fn choose_template(
     };
     let mut changed = Vec::new();
     for agent in agents.iter().filter(|agent| agent.policy_group != template) {
-        let patch = AgentPatch { policy_group: Some(template.clone()), ..AgentPatch::default() };
+        let patch = AgentPatch {
+            policy_group: Some(template.clone()),
+            ..AgentPatch::default()
+        };
         gateway.edit_agent(&agent.name, patch, &by).await?;
         changed.push(agent.name.clone());
     }
@@ -303,7 +338,15 @@ async fn check_policy(
             let agent = known(&gateway, name)?;
             (Principal::agent(agent.name.as_str()), agent.workspace)
         }
-        None => (by, gateway.layout.workspace_root.join("user").display().to_string()),
+        None => (
+            by,
+            gateway
+                .layout
+                .workspace_root
+                .join("user")
+                .display()
+                .to_string(),
+        ),
     };
     let inputs = match definition.admit(Value::Object(question.inputs.clone())) {
         Ok(admitted) => admitted,
@@ -318,12 +361,21 @@ async fn check_policy(
         now: gateway.clock.now(),
         workspace: &workspace,
     };
-    Ok(Json(json!(gateway.policy.current().explain(&query, &gateway.rates))))
+    Ok(Json(json!(
+        gateway.policy.current().explain(&query, &gateway.rates)
+    )))
 }
 
 /// Whether admission refused something that was sent, rather than something that was left out.
 fn names_a_given_field(error: &CallError, given: &Object) -> bool {
-    let field = error.context().get("field").and_then(Value::as_str).unwrap_or_default();
-    let name = field.split(['.', '[', '/']).find(|part| !part.is_empty()).unwrap_or_default();
+    let field = error
+        .context()
+        .get("field")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let name = field
+        .split(['.', '[', '/'])
+        .find(|part| !part.is_empty())
+        .unwrap_or_default();
     given.contains_key(name)
 }

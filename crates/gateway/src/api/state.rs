@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 pub(super) fn routes() -> Router<Gateway> {
     Router::new()
         .route("/state/{agent}/keys", get(list))
-        .route("/state/{agent}/keys/{*key}", get(value).put(set).delete(delete))
+        .route(
+            "/state/{agent}/keys/{*key}",
+            get(value).put(set).delete(delete),
+        )
         .route("/state/{agent}/history/{*key}", get(history))
         .route("/state/{agent}/quota", get(quota))
 }
@@ -38,9 +41,13 @@ async fn list(
 ) -> Answer {
     let agent = known(&gateway, &agent)?.name;
     let limit = page_limit(query.limit)?;
-    let (keys, total, bytes) =
-        gateway.store.state_list(&agent, &query.prefix, query.values, limit).await?;
-    Ok(Json(json!({"keys": keys, "total": total, "total_size_bytes": bytes})))
+    let (keys, total, bytes) = gateway
+        .store
+        .state_list(&agent, &query.prefix, query.values, limit)
+        .await?;
+    Ok(Json(
+        json!({"keys": keys, "total": total, "total_size_bytes": bytes}),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -95,7 +102,9 @@ async fn delete(
     if !gateway.store.state_delete(&agent, &key).await? {
         return Err(no_key(&key));
     }
-    gateway.audit_admin(&by, "state deleted", json!({"agent": agent, "key": key})).await?;
+    gateway
+        .audit_admin(&by, "state deleted", json!({"agent": agent, "key": key}))
+        .await?;
     Ok(Json(json!({"key": key, "deleted": true})))
 }
 
@@ -115,7 +124,9 @@ async fn history(
     state_key(&key)?;
     let limit = page_limit(query.limit)?;
     let found = gateway.store.state_history(&agent, &key, limit).await?;
-    Ok(Json(json!({"key": key, "versions": found.ok_or_else(|| no_key(&key))?})))
+    Ok(Json(
+        json!({"key": key, "versions": found.ok_or_else(|| no_key(&key))?}),
+    ))
 }
 
 async fn quota(By(_): By, State(gateway): State<Gateway>, Path(agent): Path<String>) -> Answer {
@@ -124,5 +135,8 @@ async fn quota(By(_): By, State(gateway): State<Gateway>, Path(agent): Path<Stri
 }
 
 fn no_key(key: &str) -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, CallError::new(ErrorType::KeyNotFound).with("key", key))
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        CallError::new(ErrorType::KeyNotFound).with("key", key),
+    )
 }

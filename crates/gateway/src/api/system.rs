@@ -40,11 +40,22 @@ pub(super) fn endpoint(gateway: &Gateway) -> String {
 
 async fn status(By(_): By, State(gateway): State<Gateway>) -> Answer {
     let health = gateway.health_report().await;
-    let pending = gateway.store.approvals(Some(ApprovalState::Pending), None, 1).await?;
-    let (_, alerts) = gateway.store.alerts(Some(AlertStatus::Open), None, None, 1).await?;
+    let pending = gateway
+        .store
+        .approvals(Some(ApprovalState::Pending), None, 1)
+        .await?;
+    let (_, alerts) = gateway
+        .store
+        .alerts(Some(AlertStatus::Open), None, None, 1)
+        .await?;
     let (problems, warnings) = gateway.policy.diagnostics();
     let now = gateway.clock.now();
-    let sessions: Vec<Value> = gateway.sessions.all().iter().map(|one| one.to_json()).collect();
+    let sessions: Vec<Value> = gateway
+        .sessions
+        .all()
+        .iter()
+        .map(|one| one.to_json())
+        .collect();
     let waiting_since = pending.first().map(|oldest| oldest.created_at);
     Ok(Json(json!({
         "status": health["status"],
@@ -90,7 +101,10 @@ async fn capabilities(
     Params(query): Params<CapabilityQuery>,
 ) -> Answer {
     let wanted = |one: &&Definition| {
-        query.category.as_deref().is_none_or(|category| category == one.category)
+        query
+            .category
+            .as_deref()
+            .is_none_or(|category| category == one.category)
     };
     let all: Vec<Value> = gateway
         .catalog
@@ -140,7 +154,9 @@ async fn shutdown(
     State(gateway): State<Gateway>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Answer<(StatusCode, Json<Value>)> {
-    gateway.audit_admin(&by, "shutdown asked", json!({"pid": std::process::id()})).await?;
+    gateway
+        .audit_admin(&by, "shutdown asked", json!({"pid": std::process::id()}))
+        .await?;
     gateway.stopping.cancel();
     Ok((StatusCode::ACCEPTED, Json(json!({"stopping": true}))))
 }

@@ -35,7 +35,9 @@ async fn create(
     Body(NewToken { label }): Body<NewToken>,
 ) -> Answer<(StatusCode, Json<Value>)> {
     let fits = (1..=MAX_LABEL_CHARS).contains(&label.chars().count());
-    let plain = label.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
+    let plain = label
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
     if !fits || !plain {
         let expected = format!("1 to {MAX_LABEL_CHARS} of a-z, A-Z, 0-9, - _ . @");
         return Err(ApiError::invalid("label", "is not a label", &expected));
@@ -47,11 +49,15 @@ async fn create(
 
 async fn revoke(By(by): By, State(gateway): State<Gateway>, Path(id): Path<String>) -> Answer {
     let live = gateway.store.user_tokens().await?;
-    let known = live.iter().any(|token| {
-        token.revoked_at.is_none() && (token.id == id || token.label == id)
-    });
+    let known = live
+        .iter()
+        .any(|token| token.revoked_at.is_none() && (token.id == id || token.label == id));
     if !known {
-        return Err(ApiError::not_found("id", &id, "an id or label of a live User token"));
+        return Err(ApiError::not_found(
+            "id",
+            &id,
+            "an id or label of a live User token",
+        ));
     }
     Ok(Json(json!(gateway.revoke_user_token(&id, &by).await?)))
 }

@@ -16,12 +16,19 @@ pub(super) async fn report(By(_): By, State(gateway): State<Gateway>) -> Answer 
     checks.push(match problems.first() {
         None => {
             let generation = gateway.policy.mark().0;
-            pass("policy", format!("generation {generation}, {} warnings", warnings.len()))
+            pass(
+                "policy",
+                format!("generation {generation}, {} warnings", warnings.len()),
+            )
         }
         Some(problem) => fail("policy", problem.to_string()),
     });
     checks.push(private("data directory", &gateway.layout.data_dir, 0o077));
-    checks.push(private("control socket", &gateway.layout.control_socket(), 0o077));
+    checks.push(private(
+        "control socket",
+        &gateway.layout.control_socket(),
+        0o077,
+    ));
     let health = gateway.health_report().await;
     for service in health["services"].as_array().into_iter().flatten() {
         checks.push(health_part(service));
@@ -32,12 +39,21 @@ pub(super) async fn report(By(_): By, State(gateway): State<Gateway>) -> Answer 
 
 async fn audit(gateway: &Gateway) -> Value {
     match super::audit::verification(gateway).await {
-        Ok(report) if report["ok"] == true => {
-            pass("audit chain", format!("{} entries in {} files", report["entries"], report["files"]))
-        }
+        Ok(report) if report["ok"] == true => pass(
+            "audit chain",
+            format!("{} entries in {} files", report["entries"], report["files"]),
+        ),
         Ok(report) => {
             let first = &report["breaks"][0];
-            fail("audit chain", format!("{} entry {}: {}", text(&first["file"]), first["seq"], text(&first["kind"])))
+            fail(
+                "audit chain",
+                format!(
+                    "{} entry {}: {}",
+                    text(&first["file"]),
+                    first["seq"],
+                    text(&first["kind"])
+                ),
+            )
         }
         Err(error) => fail("audit chain", error.to_string()),
     }
@@ -65,7 +81,10 @@ fn private(name: &str, path: &Path, forbidden: u32) -> Value {
         }
         Ok(found) => {
             let mode = found.mode() & 0o777;
-            fail(name, format!("{} has mode {mode:o}: others can reach it", path.display()))
+            fail(
+                name,
+                format!("{} has mode {mode:o}: others can reach it", path.display()),
+            )
         }
         Err(error) => fail(name, format!("{}: {error}", path.display())),
     }

@@ -20,7 +20,7 @@ pub mod wire;
 pub use changes::Change;
 pub use era::Version;
 pub use modern::HeaderFacts;
-pub use params::Meta;
+pub use params::{Meta, meta as meta_of};
 pub use wire::{Fault, Message, RequestId};
 
 use crate::gateway::Gateway;

@@ -110,7 +110,8 @@ impl<'a> Params<'a> {
 }
 
 /// Reads only `_meta`, for a door that must know who asks before anything else.
-pub(crate) fn meta(raw: Option<&RawValue>) -> Option<Meta<'_>> {
+#[must_use]
+pub fn meta(raw: Option<&RawValue>) -> Option<Meta<'_>> {
     #[derive(Deserialize)]
     struct Only<'a> {
         #[serde(borrow, default)]

@@ -1,4 +1,15 @@
-use crate::{Store, StoreError};
+//! Approval requests. Every transition is one compare-and-swap statement in the writer's transaction,
+//! so that two deciders, a decision and an expiry, or a crash between decision and execution end in one
+//! execution or none.
+
+mod machine;
+mod queries;
+mod row;
+mod transitions;
+
+pub(crate) use machine::forget_agent;
+
+use crate::StoreError;
 use jiff::Timestamp;
 use kruxos_types::{ApprovalId, Object, Principal};
 use serde::{Deserialize, Serialize};
@@ -40,10 +51,11 @@ pub struct Approval {
     pub expires_at: Option<Timestamp>,
     pub state: ApprovalState,
     pub decided_by: Option<String>,
+    /// When it stopped being pending, also by expiry or withdrawal.
     pub decided_at: Option<Timestamp>,
     pub decision_reason: Option<String>,
     pub scope: Option<String>,
-    /// The result or structured error once executed.
+    /// The result or structured error once executed; kept for a week.
     pub result: Option<Value>,
     /// Whether the result was handed to the agent.
     pub result_taken: bool,
@@ -117,117 +129,33 @@ impl Approval {
     /// The state as text.
     #[must_use]
     pub fn state_name(&self) -> &'static str {
-        todo!()
+        self.state.as_str()
     }
 }
 
-impl Store {
-    /// Stores a request as `pending`, durable on return.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn create_approval(&self, _new: NewApproval) -> Result<Approval, StoreError> {
-        todo!()
-    }
+impl ApprovalState {
+    const ALL: [ApprovalState; 8] = [
+        ApprovalState::Pending,
+        ApprovalState::Approved,
+        ApprovalState::Rejected,
+        ApprovalState::Expired,
+        ApprovalState::Cancelled,
+        ApprovalState::Executing,
+        ApprovalState::Executed,
+        ApprovalState::Failed,
+    ];
 
-    /// One request.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn approval(&self, _id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
-        todo!()
-    }
-
-    /// Requests, oldest first while pending, else newest first.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn approvals(
-        &self,
-        _state: Option<ApprovalState>,
-        _principal: Option<&Principal>,
-        _limit: usize,
-    ) -> Result<Vec<Approval>, StoreError> {
-        todo!()
-    }
-
-    /// How many are pending, for one principal or all.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn pending_approvals(&self, _principal: Option<&Principal>) -> Result<u64, StoreError> {
-        todo!()
-    }
-
-    /// The newest request of this principal with this digest that is pending, approved, executing, or
-    /// finished after `since` with its result not yet taken.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn matching_approval(
-        &self,
-        _principal: &Principal,
-        _digest: &str,
-        _since: Timestamp,
-    ) -> Result<Option<Approval>, StoreError> {
-        todo!()
-    }
-
-    /// `pending → approved | rejected`, unless it expired before `now` (then it becomes `expired` and this
-    /// answers `Conflict`).
-    ///
-    /// # Errors
-    /// See [`TransitionError`].
-    pub async fn decide_approval(&self, _id: &ApprovalId, _decision: Decision) -> Result<Approval, TransitionError> {
-        todo!()
-    }
-
-    /// `pending → cancelled`.
-    ///
-    /// # Errors
-    /// See [`TransitionError`].
-    pub async fn cancel_approval(&self, _id: &ApprovalId) -> Result<Approval, TransitionError> {
-        todo!()
-    }
-
-    /// `pending → expired` for everything due.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn expire_approvals(&self) -> Result<Vec<Approval>, StoreError> {
-        todo!()
-    }
-
-    /// `approved → executing`: the only way to run an approved call.
-    ///
-    /// # Errors
-    /// See [`TransitionError`].
-    pub async fn claim_approval(&self, _id: &ApprovalId) -> Result<ClaimedApproval, TransitionError> {
-        todo!()
-    }
-
-    /// `executing → executed | failed` with the result or the structured error.
-    ///
-    /// # Errors
-    /// See [`TransitionError`].
-    pub async fn finish_approval(&self, _id: &ApprovalId, _result: Result<Value, Value>) -> Result<Approval, TransitionError> {
-        todo!()
-    }
-
-    /// Hands the result over once: true the first time only.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn take_approval_result(&self, _id: &ApprovalId) -> Result<bool, StoreError> {
-        todo!()
-    }
-
-    /// After a crash: requests left `executing` (their run may or may not have happened, so they are
-    /// never run again) become `failed`; the `approved` ones that never started are returned to be run.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn recover_approvals(&self) -> Result<(Vec<Approval>, Vec<Approval>), StoreError> {
-        todo!()
+    /// The state as it is stored and shown.
+    fn as_str(self) -> &'static str {
+        match self {
+            ApprovalState::Pending => "pending",
+            ApprovalState::Approved => "approved",
+            ApprovalState::Rejected => "rejected",
+            ApprovalState::Expired => "expired",
+            ApprovalState::Cancelled => "cancelled",
+            ApprovalState::Executing => "executing",
+            ApprovalState::Executed => "executed",
+            ApprovalState::Failed => "failed",
+        }
     }
 }

@@ -1,10 +1,17 @@
-use crate::{Store, StoreError};
+//! State of agents that survives sessions: values in versions, each agent for itself, to a quota.
+
+mod read;
+mod write;
+
+pub use write::MAX_KEYS_PER_AGENT;
+pub(crate) use write::forget_agent;
+
 use jiff::Timestamp;
-use kruxos_types::AgentName;
 use serde::Serialize;
 use serde_json::Value;
 
-/// A value with its version.
+/// A value with its version. `created_at` is when the key came to life (again), `updated_at` when this
+/// version was set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs)]
 pub struct StateValue {
@@ -54,62 +61,4 @@ pub struct StateQuota {
     pub keys: u64,
     /// The largest keys, by bytes of all their versions.
     pub largest: Vec<(String, u64)>,
-}
-
-impl Store {
-    /// Sets a key: a new version, durable on return; versions beyond the limit go. `Quota` leaves
-    /// everything as it was.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn state_set(&self, _agent: &AgentName, _key: &str, _value: Value) -> Result<SetOutcome, StoreError> {
-        todo!()
-    }
-
-    /// The current value, or that of a version.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn state_get(&self, _agent: &AgentName, _key: &str, _version: Option<u64>) -> Result<Option<StateValue>, StoreError> {
-        todo!()
-    }
-
-    /// Deletes a key, keeping its history. False if there was none.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn state_delete(&self, _agent: &AgentName, _key: &str) -> Result<bool, StoreError> {
-        todo!()
-    }
-
-    /// Keys with a prefix, by name; values too if asked. At most `limit`; the totals count all.
-    /// Answers `(entries, count, total_size_bytes)`.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn state_list(
-        &self,
-        _agent: &AgentName,
-        _prefix: &str,
-        _values: bool,
-        _limit: usize,
-    ) -> Result<(Vec<KeyEntry>, u64, u64), StoreError> {
-        todo!()
-    }
-
-    /// A key's versions, newest first; `None` if it never existed.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn state_history(&self, _agent: &AgentName, _key: &str, _limit: usize) -> Result<Option<Vec<VersionEntry>>, StoreError> {
-        todo!()
-    }
-
-    /// Quota and the largest keys.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn state_quota(&self, _agent: &AgentName) -> Result<StateQuota, StoreError> {
-        todo!()
-    }
 }

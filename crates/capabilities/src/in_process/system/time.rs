@@ -40,12 +40,11 @@ fn at(now: Timestamp, offset: Offset, zone: &str) -> Value {
 }
 
 fn find(name: &str) -> Result<TimeZone, CallError> {
-    jiff::tz::db().get(name).map_err(|error| {
+    jiff::tz::db().get(name).map_err(|_| {
         let nearest = nearest(name);
         let unknown = CallError::new(ErrorType::InvalidTimezone)
             .with("timezone", name)
-            .with("suggestions", nearest.clone())
-            .internal(error);
+            .with("suggestions", nearest.clone());
         match nearest.as_slice() {
             [] => unknown,
             names => unknown.detail(format!("Did you mean {}?", names.join(" or "))),

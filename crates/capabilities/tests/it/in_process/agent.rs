@@ -54,16 +54,18 @@ fn policy_shows_the_agents_own_rules() {
     let rules = policy["rules"].as_array().unwrap();
     let own = rules
         .iter()
-        .find(|rule| rule["capability"] == "alerts.*")
+        .find(|rule| rule["layer"] == "agent")
         .expect("the agent's rule");
+    assert_eq!(own["capability"], "alerts.*");
     assert_eq!(own["tier"], "blocked");
+    assert!(policy["default_tier"].is_string());
 }
 
 #[test]
 fn very_many_rules_are_cut_with_a_note() {
-    let rules: String = (0..700)
-        .map(|n| format!("  x{n}.*: {{tier: blocked}}\n"))
-        .collect();
+    let rule = |n| format!("      - {{condition: {{content_size_lt: {n}}}, tier: autonomous}}\n");
+    let rules: String = (1..=700).map(rule).collect();
+    let rules = format!("  filesystem.write:\n    rules:\n{rules}");
     let bed = Bed::with_policy(&rules);
     let policy = bed.ok("agent.policy", json!({}));
     let rules = policy["rules"].as_array().unwrap();

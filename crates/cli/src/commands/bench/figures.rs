@@ -18,7 +18,12 @@ pub(super) struct Figures {
 
 impl Default for Figures {
     fn default() -> Self {
-        Self { counts: vec![0; BUCKETS], calls: 0, errors: 0, max: Duration::ZERO }
+        Self {
+            counts: vec![0; BUCKETS],
+            calls: 0,
+            errors: 0,
+            max: Duration::ZERO,
+        }
     }
 }
 
@@ -71,15 +76,26 @@ impl Figures {
 /// Power of two and the next six bits.
 fn bucket(nanos: u64) -> usize {
     let power = nanos.ilog2();
-    let fine = if power >= 6 { nanos >> (power - 6) } else { nanos << (6 - power) };
+    let fine = if power >= 6 {
+        nanos >> (power - 6)
+    } else {
+        nanos << (6 - power)
+    };
     (power * FINE) as usize + (fine as usize - FINE as usize)
 }
 
 /// The largest value of a bucket.
 fn upper(index: usize) -> u64 {
-    let (power, fine) = ((index / FINE as usize) as u32, (index % FINE as usize) as u64);
+    let (power, fine) = (
+        (index / FINE as usize) as u32,
+        (index % FINE as usize) as u64,
+    );
     let next = u64::from(FINE) + fine + 1;
-    if power >= 6 { (next << (power - 6)) - 1 } else { (next >> (6 - power)).max(1) }
+    if power >= 6 {
+        (next << (power - 6)) - 1
+    } else {
+        (next >> (6 - power)).max(1)
+    }
 }
 
 #[cfg(test)]
@@ -96,12 +112,18 @@ mod tests {
         }
         let close = |share, micros: f64| {
             let found = figures.percentile(share).as_secs_f64() * 1e6;
-            assert!((found - micros).abs() / micros < 0.02, "{share}: {found} for {micros}");
+            assert!(
+                (found - micros).abs() / micros < 0.02,
+                "{share}: {found} for {micros}"
+            );
         };
         close(0.5, 500.0);
         close(0.9, 900.0);
         close(0.99, 990.0);
-        assert_eq!((figures.max(), figures.calls(), figures.errors()), (Duration::from_millis(1), 1000, 1));
+        assert_eq!(
+            (figures.max(), figures.calls(), figures.errors()),
+            (Duration::from_millis(1), 1000, 1)
+        );
     }
 
     proptest! {

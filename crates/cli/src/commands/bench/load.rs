@@ -50,13 +50,21 @@ impl Work {
         capability: &str,
         inputs: Value,
     ) -> Result<Work, Failure> {
-        let wrong = || Failure::usage(format!("'{endpoint}' is not an address such as http://127.0.0.1:7700/mcp"));
+        let wrong = || {
+            Failure::usage(format!(
+                "'{endpoint}' is not an address such as http://127.0.0.1:7700/mcp"
+            ))
+        };
         let uri: Uri = endpoint.parse().map_err(|_| wrong())?;
         if !matches!(uri.scheme_str(), Some("http" | "ws")) {
             return Err(wrong());
         }
         let host = uri.host().ok_or_else(wrong)?;
-        let path = if uri.path() == "/" { "/mcp" } else { uri.path() };
+        let path = if uri.path() == "/" {
+            "/mcp"
+        } else {
+            uri.path()
+        };
         Ok(Work {
             transport,
             place: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
@@ -69,7 +77,10 @@ impl Work {
     /// A call; everything around its id is the same for all, so it is made once.
     fn call(&self, meta: &Value) -> (String, String) {
         let params = json!({"name": self.tool, "arguments": self.inputs, "_meta": meta});
-        ("{\"jsonrpc\":\"2.0\",\"id\":".to_owned(), format!(",\"method\":\"tools/call\",\"params\":{params}}}"))
+        (
+            "{\"jsonrpc\":\"2.0\",\"id\":".to_owned(),
+            format!(",\"method\":\"tools/call\",\"params\":{params}}}"),
+        )
     }
 }
 
@@ -83,15 +94,18 @@ pub(super) struct Agent {
 
 enum Link {
     Ws(Box<WebSocketStream<TcpStream>>),
-    Http { sender: SendRequest<Full<Bytes>>, template: Box<http::request::Parts> },
+    Http {
+        sender: SendRequest<Full<Bytes>>,
+        template: Box<http::request::Parts>,
+    },
 }
 
 impl Agent {
     /// Connects and makes one call that must succeed, so that only a working set-up is measured.
     pub(super) async fn connect(work: &Work, token: &str) -> Result<Agent, Failure> {
-        let stream = TcpStream::connect(&work.place)
-            .await
-            .map_err(|error| Failure::unreachable(format!("cannot connect to {}: {error}", work.place)))?;
+        let stream = TcpStream::connect(&work.place).await.map_err(|error| {
+            Failure::unreachable(format!("cannot connect to {}: {error}", work.place))
+        })?;
         stream.set_nodelay(true)?;
         let bearer = HeaderValue::from_str(&format!("Bearer {token}"))
             .map_err(|_| Failure::usage("a token is plain text without spaces"))?;
@@ -100,13 +114,21 @@ impl Agent {
             Transport::Http => (open_http(work, stream, bearer).await?, modern_meta()),
         };
         let (before, after) = work.call(&meta);
-        let mut agent = Agent { link, before, after, next_id: 1 };
+        let mut agent = Agent {
+            link,
+            before,
+            after,
+            next_id: 1,
+        };
         let answer = agent.call().await?;
         if is_good(&answer) {
             return Ok(agent);
         }
         let shown: String = answer.chars().take(2000).collect();
-        Err(Failure::failed(format!("the first call of {} did not succeed: {shown}", work.tool)))
+        Err(Failure::failed(format!(
+            "the first call of {} did not succeed: {shown}",
+            work.tool
+        )))
     }
 
     /// Calls until the limit, and answers what it measured.
@@ -160,12 +182,19 @@ fn modern_meta() -> Value {
 
 async fn open_socket(work: &Work, stream: TcpStream, bearer: HeaderValue) -> Result<Link, Failure> {
     let url = format!("ws://{}{}", work.place, work.path);
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot open {url}: {error}"));
-    let mut request = url.as_str().into_client_request().map_err(|error| failed(&error))?;
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::failed(format!("cannot open {url}: {error}"));
+    let mut request = url
+        .as_str()
+        .into_client_request()
+        .map_err(|error| failed(&error))?;
     request.headers_mut().insert(AUTHORIZATION, bearer);
-    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("mcp"));
-    let (mut socket, _) =
-        tokio_tungstenite::client_async(request, stream).await.map_err(|error| failed(&error))?;
+    request
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("mcp"));
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream)
+        .await
+        .map_err(|error| failed(&error))?;
     let hello = json!({
         "jsonrpc": "2.0", "id": 0, "method": "initialize",
         "params": {
@@ -179,7 +208,10 @@ async fn open_socket(work: &Work, stream: TcpStream, bearer: HeaderValue) -> Res
         return Err(failed(&answer));
     }
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-    socket.send(Message::text(ready.to_string())).await.map_err(|error| failed(&error))?;
+    socket
+        .send(Message::text(ready.to_string()))
+        .await
+        .map_err(|error| failed(&error))?;
     Ok(Link::Ws(Box::new(socket)))
 }
 
@@ -189,12 +221,19 @@ async fn ask_socket(
     text: String,
     id: u64,
 ) -> Result<String, Failure> {
-    let lost = |error: &dyn std::fmt::Display| Failure::failed(format!("the connection was lost: {error}"));
-    socket.send(Message::text(text)).await.map_err(|error| lost(&error))?;
+    let lost = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!("the connection was lost: {error}"))
+    };
+    socket
+        .send(Message::text(text))
+        .await
+        .map_err(|error| lost(&error))?;
     let tag = format!("\"id\":{id}");
     loop {
         match socket.next().await {
-            Some(Ok(Message::Text(answer))) if has_tag(&answer, &tag) => return Ok(answer.to_string()),
+            Some(Ok(Message::Text(answer))) if has_tag(&answer, &tag) => {
+                return Ok(answer.to_string());
+            }
             Some(Ok(Message::Close(reason))) => {
                 let why = reason.map(|frame| frame.to_string()).unwrap_or_default();
                 return Err(lost(&format!("closed by the gateway {why}")));
@@ -215,9 +254,12 @@ fn has_tag(answer: &str, tag: &str) -> bool {
 }
 
 async fn open_http(work: &Work, stream: TcpStream, bearer: HeaderValue) -> Result<Link, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot open {}: {error}", work.place));
-    let (sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!("cannot open {}: {error}", work.place))
+    };
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
     drop(tokio::spawn(connection));
     let (template, ()) = Request::post(work.path.as_str())
         .header(HOST, work.place.as_str())
@@ -230,7 +272,10 @@ async fn open_http(work: &Work, stream: TcpStream, bearer: HeaderValue) -> Resul
         .body(())
         .map_err(|error| failed(&error))?
         .into_parts();
-    Ok(Link::Http { sender, template: Box::new(template) })
+    Ok(Link::Http {
+        sender,
+        template: Box::new(template),
+    })
 }
 
 async fn ask_http(
@@ -238,11 +283,18 @@ async fn ask_http(
     template: &http::request::Parts,
     text: String,
 ) -> Result<String, Failure> {
-    let lost = |error: &dyn std::fmt::Display| Failure::failed(format!("the connection was lost: {error}"));
+    let lost = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!("the connection was lost: {error}"))
+    };
     sender.ready().await.map_err(|error| lost(&error))?;
     let request = Request::from_parts(template.clone(), Full::new(Bytes::from(text)));
-    let response = sender.send_request(request).await.map_err(|error| lost(&error))?;
-    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| lost(&error))?;
+    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+        .collect()
+        .await;
     let bytes = body.map_err(|error| lost(&error))?.to_bytes();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -268,10 +320,22 @@ mod tests {
 
     #[test]
     fn endpoints_are_taken_apart() {
-        let work = Work::new("ws://127.0.0.1:7700/", Transport::Ws, "system.time", json!({})).unwrap();
-        assert_eq!((work.place.as_str(), work.path.as_str(), work.tool.as_str()), ("127.0.0.1:7700", "/mcp", "system__time"));
+        let work = Work::new(
+            "ws://127.0.0.1:7700/",
+            Transport::Ws,
+            "system.time",
+            json!({}),
+        )
+        .unwrap();
+        assert_eq!(
+            (work.place.as_str(), work.path.as_str(), work.tool.as_str()),
+            ("127.0.0.1:7700", "/mcp", "system__time")
+        );
         for wrong in ["127.0.0.1:7700", "https://x/mcp", "http:///mcp", ""] {
-            assert!(Work::new(wrong, Transport::Ws, "x", json!({})).is_err(), "{wrong}");
+            assert!(
+                Work::new(wrong, Transport::Ws, "x", json!({})).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

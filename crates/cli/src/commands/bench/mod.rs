@@ -30,7 +30,12 @@ pub(super) async fn run(cx: &Cx<'_>, options: Bench) -> Result<(), Failure> {
         None => Limit::Calls(options.calls.unwrap_or(DEFAULT_CALLS)),
     };
     let crew = Crew::gather(cx, &options).await?;
-    let work = Work::new(&crew.endpoint, options.transport, &options.capability, inputs)?;
+    let work = Work::new(
+        &crew.endpoint,
+        options.transport,
+        &options.capability,
+        inputs,
+    )?;
     let measured = tokio::select! {
         measured = measure(&crew, &work, limit) => measured,
         // The temporary agents go even when the run is cut short.
@@ -44,7 +49,11 @@ pub(super) async fn run(cx: &Cx<'_>, options: Bench) -> Result<(), Failure> {
         show(cx, &report);
     }
     // A run whose every call failed measured nothing.
-    if report["calls"] == report["errors"] { Err(Failure::shown(Exit::Failed)) } else { Ok(()) }
+    if report["calls"] == report["errors"] {
+        Err(Failure::shown(Exit::Failed))
+    } else {
+        Ok(())
+    }
 }
 
 struct Measured {
@@ -60,15 +69,22 @@ async fn measure(crew: &Crew, work: &Work, limit: Limit) -> Result<Measured, Fai
     }
     let before = crew.pid.and_then(cpu_time);
     let started = Instant::now();
-    let running: Vec<_> = agents.into_iter().map(|agent| tokio::spawn(agent.run(limit))).collect();
+    let running: Vec<_> = agents
+        .into_iter()
+        .map(|agent| tokio::spawn(agent.run(limit)))
+        .collect();
     let mut figures = Figures::default();
     for one in running {
-        let found = one.await.map_err(|error| Failure::failed(error.to_string()))??;
+        let found = one
+            .await
+            .map_err(|error| Failure::failed(error.to_string()))??;
         figures.add(&found);
     }
     let wall = started.elapsed();
     let after = crew.pid.and_then(cpu_time);
-    let cpu = after.zip(before).map(|(after, before)| after.saturating_sub(before));
+    let cpu = after
+        .zip(before)
+        .map(|(after, before)| after.saturating_sub(before));
     Ok(Measured { figures, wall, cpu })
 }
 
@@ -81,7 +97,11 @@ fn cpu_time(pid: u32) -> Option<Duration> {
 /// Fields 14 and 15 of `/proc/PID/stat`. The name in field 2 may hold spaces and brackets.
 fn ticks(stat: &str) -> Option<u32> {
     let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
+    let mut times = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse::<u32>);
     Some(times.next()?.ok()?.saturating_add(times.next()?.ok()?))
 }
 
@@ -89,11 +109,16 @@ fn report(options: &Bench, crew: &Crew, measured: &Measured) -> Value {
     let figures = &measured.figures;
     let calls = figures.calls();
     let seconds = measured.wall.as_secs_f64();
-    let per_second = if seconds > 0.0 { calls as f64 / seconds } else { 0.0 };
+    let per_second = if seconds > 0.0 {
+        calls as f64 / seconds
+    } else {
+        0.0
+    };
     let micros = |time: Duration| (time.as_secs_f64() * 1e7).round() / 10.0;
-    let cpu = measured.cpu.filter(|_| calls > 0).map(|cpu| {
-        (cpu.as_secs_f64() * 1e7 / calls as f64).round() / 10.0
-    });
+    let cpu = measured
+        .cpu
+        .filter(|_| calls > 0)
+        .map(|cpu| (cpu.as_secs_f64() * 1e7 / calls as f64).round() / 10.0);
     json!({
         "endpoint": crew.endpoint,
         "transport": match options.transport { Transport::Ws => "ws", Transport::Http => "http" },

@@ -29,7 +29,12 @@ impl Crew {
             // Both need the control socket: its failure says why there is none.
             let status = status?;
             let pid = pid(&status);
-            let mut crew = Crew { endpoint, tokens: Vec::new(), pid, made: Vec::new() };
+            let mut crew = Crew {
+                endpoint,
+                tokens: Vec::new(),
+                pid,
+                made: Vec::new(),
+            };
             if options.tokens.is_empty() {
                 if let Err(failure) = crew.make(cx, options).await {
                     crew.dismiss(cx).await;
@@ -41,7 +46,12 @@ impl Crew {
             return Ok(crew);
         }
         let pid = status.ok().as_ref().and_then(pid);
-        Ok(Crew { endpoint, tokens: shared(options), pid, made: Vec::new() })
+        Ok(Crew {
+            endpoint,
+            tokens: shared(options),
+            pid,
+            made: Vec::new(),
+        })
     }
 
     async fn make(&mut self, cx: &Cx<'_>, options: &Bench) -> Result<(), Failure> {
@@ -52,7 +62,8 @@ impl Crew {
                 "policy_group": options.policy_group,
             });
             let made = cx.client.post("/agents", body).await?;
-            self.made.push((text(&made["name"]), text(&made["workspace"])));
+            self.made
+                .push((text(&made["name"]), text(&made["workspace"])));
             self.tokens.push(text(&made["token"]));
         }
         Ok(())
@@ -62,13 +73,16 @@ impl Crew {
     pub(super) async fn dismiss(&self, cx: &Cx<'_>) {
         for (name, workspace) in &self.made {
             let url = Url::new(&["agents", name]);
-            match cx.client.send(Method::DELETE, url.as_str(), None, None).await {
+            match cx.client.send(Method::DELETE, url.as_str(), None).await {
                 Ok(_) if std::fs::remove_dir(workspace).is_err() => {
                     cx.out.note(&format!("{workspace} is not empty and stays"));
                 }
                 Ok(_) => {}
                 Err(failure) => {
-                    cx.out.note(&format!("the temporary agent {name} is still there: {}", failure.message));
+                    cx.out.note(&format!(
+                        "the temporary agent {name} is still there: {}",
+                        failure.message
+                    ));
                 }
             }
         }
@@ -77,9 +91,17 @@ impl Crew {
 
 /// As many connections as were asked for, the given tokens in turn.
 fn shared(options: &Bench) -> Vec<String> {
-    options.tokens.iter().cycle().take(usize::from(options.agents)).cloned().collect()
+    options
+        .tokens
+        .iter()
+        .cycle()
+        .take(usize::from(options.agents))
+        .cloned()
+        .collect()
 }
 
 fn pid(status: &serde_json::Value) -> Option<u32> {
-    status["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    status["pid"]
+        .as_u64()
+        .and_then(|pid| u32::try_from(pid).ok())
 }

@@ -1,0 +1,228 @@
+//! The state machine itself, on a connection inside a transaction. Each function is one transition by
+//! compare-and-swap; `None` means that the request was not in the state it starts from.
+
+use super::row::{self, Binding, COLUMNS, Damaged};
+use super::{Approval, ApprovalState, ClaimedApproval};
+use crate::seal::{Part, Sealer};
+use crate::{StoreError, db};
+use jiff::{SignedDuration, Timestamp};
+use kruxos_types::{ApprovalId, CallError, ErrorType, PrincipalKind};
+use rusqlite::{Connection, Row};
+use serde_json::Value;
+
+/// How long a finished request keeps its result, for clients that ask by id.
+const RESULT_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How a request stops being pending, other than by expiry.
+#[derive(Debug, Clone)]
+pub(super) struct Leave {
+    pub(super) to: ApprovalState,
+    pub(super) scope: Option<&'static str>,
+    pub(super) by: Option<String>,
+    pub(super) reason: Option<String>,
+}
+
+/// One request with all its parts.
+pub(super) fn find(
+    conn: &Connection,
+    sealer: &Sealer,
+    id: &ApprovalId,
+) -> Result<Option<Approval>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM approvals WHERE id = ?1");
+    db::one(conn, &sql, [id.as_str()], |row| whole(row, sealer))
+}
+
+/// `pending → approved | rejected | cancelled` while it is not due; when it is, `pending → expired`.
+pub(super) fn leave_pending(
+    conn: &Connection,
+    sealer: &Sealer,
+    id: &ApprovalId,
+    leave: &Leave,
+    now: Timestamp,
+) -> Result<Option<Approval>, StoreError> {
+    let sql = format!(
+        "UPDATE approvals SET state = ?2, scope = ?3, decided_by = ?4, decision_reason = ?5, \
+         decided_at = ?6 WHERE id = ?1 AND state = 'pending' \
+         AND (expires_at IS NULL OR expires_at > ?6) RETURNING {COLUMNS}"
+    );
+    let now = now.as_microsecond();
+    let Leave {
+        to,
+        scope,
+        by,
+        reason,
+    } = leave;
+    let params = (id.as_str(), to.as_str(), scope, by, reason, now);
+    let left = db::one(conn, &sql, params, |row| whole(row, sealer))?;
+    if left.is_none() {
+        let sql = "UPDATE approvals SET state = 'expired', decided_at = ?2 \
+                   WHERE id = ?1 AND state = 'pending' AND expires_at <= ?2";
+        db::run(conn, sql, (id.as_str(), now))?;
+    }
+    Ok(left)
+}
+
+/// Whether [`expire`] would change anything.
+pub(super) fn is_any_due(conn: &Connection, now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM approvals WHERE state = 'pending' \
+               AND expires_at <= ?1) OR EXISTS (SELECT 1 FROM approvals \
+               WHERE sealed_result IS NOT NULL AND finished_at < ?2)";
+    let params = (now.as_microsecond(), results_before(now));
+    let due = db::one(conn, sql, params, |row| Ok(row.get(0)?))?;
+    Ok(due.unwrap_or_default())
+}
+
+/// `pending → expired` for everything due; drops results that were kept long enough.
+pub(super) fn expire(
+    conn: &Connection,
+    sealer: &Sealer,
+    now: Timestamp,
+) -> Result<Vec<Approval>, StoreError> {
+    let sql = "UPDATE approvals SET sealed_result = NULL \
+               WHERE sealed_result IS NOT NULL AND finished_at < ?1";
+    db::run(conn, sql, [results_before(now)])?;
+    let sql = format!(
+        "UPDATE approvals SET state = 'expired', decided_at = ?1 \
+         WHERE state = 'pending' AND expires_at <= ?1 RETURNING {COLUMNS}"
+    );
+    db::all(conn, &sql, [now.as_microsecond()], |row| {
+        row::approval(row, sealer, Damaged::Blank)
+    })
+}
+
+fn results_before(now: Timestamp) -> i64 {
+    now.saturating_sub(RESULT_KEPT)
+        .unwrap_or(Timestamp::MIN)
+        .as_microsecond()
+}
+
+/// `approved → executing`.
+pub(super) fn claim(
+    conn: &Connection,
+    sealer: &Sealer,
+    id: &ApprovalId,
+) -> Result<Option<ClaimedApproval>, StoreError> {
+    let sql = format!(
+        "UPDATE approvals SET state = 'executing' WHERE id = ?1 AND state = 'approved' \
+         RETURNING sealed_inputs, {COLUMNS}"
+    );
+    db::one(conn, &sql, [id.as_str()], |row| {
+        let approval = whole(row, sealer)?;
+        let exact_inputs = row::exact_inputs(row, sealer, &Binding::of(&approval))?;
+        Ok(ClaimedApproval {
+            approval,
+            exact_inputs,
+        })
+    })
+}
+
+/// `executing → executed | failed`. The result is sealed for the row it goes to.
+pub(super) fn finish(
+    conn: &Connection,
+    sealer: &Sealer,
+    id: &ApprovalId,
+    to: ApprovalState,
+    result: &Value,
+    now: Timestamp,
+) -> Result<Option<Approval>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM approvals WHERE id = ?1 AND state = 'executing'");
+    let blank = |row: &Row<'_>| row::approval(row, sealer, Damaged::Blank);
+    let Some(current) = db::one(conn, &sql, [id.as_str()], blank)? else {
+        return Ok(None);
+    };
+    let sealed = sealer.seal(Part::Result, Binding::of(&current).bound(), result)?;
+    let sql = format!(
+        "UPDATE approvals SET state = ?2, sealed_result = ?3, finished_at = ?4 \
+         WHERE id = ?1 AND state = 'executing' RETURNING {COLUMNS}"
+    );
+    let params = (id.as_str(), to.as_str(), sealed, now.as_microsecond());
+    db::one(conn, &sql, params, blank)
+}
+
+/// Marks the result of a finished request as handed over; false if it was.
+pub(super) fn take_result(conn: &Connection, id: &ApprovalId) -> Result<bool, StoreError> {
+    let sql = "UPDATE approvals SET result_taken = 1 \
+               WHERE id = ?1 AND state IN ('executed', 'failed') AND result_taken = 0";
+    Ok(db::run(conn, sql, [id.as_str()])? == 1)
+}
+
+/// What a crash left: `(failed, approved)`, each oldest first.
+pub(super) fn recover(
+    conn: &Connection,
+    sealer: &Sealer,
+    now: Timestamp,
+) -> Result<(Vec<Approval>, Vec<Approval>), StoreError> {
+    let fail = |id: &ApprovalId, error: CallError| {
+        finish(
+            conn,
+            sealer,
+            id,
+            ApprovalState::Failed,
+            &error.to_json(),
+            now,
+        )
+    };
+    let mut failed = Vec::new();
+    for (request, _) in in_state(conn, sealer, ApprovalState::Executing)? {
+        failed.extend(fail(&request.id, interrupted(&request))?);
+    }
+    let mut approved = Vec::new();
+    for (request, readable) in in_state(conn, sealer, ApprovalState::Approved)? {
+        if readable {
+            approved.push(request);
+            continue;
+        }
+        let sql = "UPDATE approvals SET state = 'executing' WHERE id = ?1 AND state = 'approved'";
+        db::run(conn, sql, [request.id.as_str()])?;
+        let why = "the approved inputs do not open with this approval key";
+        failed.extend(fail(&request.id, CallError::internal_failure(why))?);
+    }
+    Ok((failed, approved))
+}
+
+fn interrupted(request: &Approval) -> CallError {
+    CallError::internal_failure("the gateway stopped while an approved call was running")
+        .with("request_id", request.id.as_str())
+        .with("interrupted", true)
+        .detail(
+            "The gateway stopped while this approved call was running. Whether it took effect is not \
+             known; it is not run again.",
+        )
+}
+
+/// Requests in a state, oldest first, and whether their exact inputs open.
+fn in_state(
+    conn: &Connection,
+    sealer: &Sealer,
+    state: ApprovalState,
+) -> Result<Vec<(Approval, bool)>, StoreError> {
+    let sql =
+        format!("SELECT sealed_inputs, {COLUMNS} FROM approvals WHERE state = ?1 ORDER BY seq");
+    db::all(conn, &sql, [state.as_str()], |row| {
+        let approval = row::approval(row, sealer, Damaged::Blank)?;
+        let readable = row::exact_inputs(row, sealer, &Binding::of(&approval)).is_ok();
+        Ok((approval, readable))
+    })
+}
+
+/// When an agent is deleted: nothing of its requests goes to a later agent of the same name.
+pub(crate) fn forget_agent(
+    conn: &Connection,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE approvals SET result_taken = 1, \
+               decided_at = CASE state WHEN 'pending' THEN ?3 ELSE decided_at END, \
+               state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END \
+               WHERE principal_kind = ?1 AND principal_name = ?2";
+    db::run(
+        conn,
+        sql,
+        (PrincipalKind::Agent.as_str(), name, now.as_microsecond()),
+    )?;
+    Ok(())
+}
+
+fn whole(row: &Row<'_>, sealer: &Sealer) -> Result<Approval, StoreError> {
+    row::approval(row, sealer, Damaged::Refuse)
+}
