@@ -19,8 +19,14 @@ run: build ## Build what is needed and start everything in the foreground
 test: test-rust test-session test-crash test-conformance test-clients ## All tests; installs what they need
 	@echo "all tests passed"
 
-test-rust: ## Unit, property and integration tests
-	$(CARGO) test --workspace --locked --quiet
+test-rust: .work/audit-venv/ready ## Unit, property and integration tests
+	KRUXOS_TEST_PYTHON=$(CURDIR)/.work/audit-venv/bin/python $(CARGO) test --workspace --locked --quiet
+
+# The independent verifier of the audit log needs a CBOR library.
+.work/audit-venv/ready:
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check cbor2==6.3.0
+	touch $@
 
 test-session: ## An agent's working day on a clone of this repository, with approval and a tampered log
 	tests/session/run.sh

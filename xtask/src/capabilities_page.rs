@@ -98,7 +98,7 @@ fn hints(source: &Source) -> String {
     let effect = match (hints.read_only, hints.destructive) {
         (true, _) => "read-only",
         (false, true) => "may overwrite or remove",
-        (false, false) => "adds only",
+        (false, false) => "not destructive",
     };
     let repeat = if hints.idempotent {
         "safe to repeat"

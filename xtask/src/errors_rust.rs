@@ -54,6 +54,7 @@ fn spec(text: &mut String, code: &str, entry: &Entry) {
     field("retry_after", retry_after);
     field("description", quoted(&entry.description));
     field("agent_description", quoted(&entry.agent_description));
+    field("context", format!("&{:?}", entry.context));
     field("http_status", entry.http_status.to_string());
     field("common", entry.common.to_string());
     field("exception", quoted(&entry.exception));

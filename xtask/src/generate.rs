@@ -71,3 +71,38 @@ fn all(root: &Path) -> Result<Vec<Generated>> {
         },
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The repository's own files: what `cargo xtask gen --check` says in CI.
+    #[test]
+    fn what_is_committed_is_fresh() {
+        check(&crate::root()).unwrap();
+    }
+
+    #[test]
+    fn a_stale_file_is_named_and_written() {
+        let root = tempfile::tempdir().unwrap();
+        let here = crate::root();
+        fs::create_dir(root.path().join("definitions")).unwrap();
+        fs::copy(here.join("errors.yaml"), root.path().join("errors.yaml")).unwrap();
+        for entry in fs::read_dir(here.join("definitions")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap();
+            fs::copy(&path, root.path().join("definitions").join(name)).unwrap();
+        }
+        assert!(check(root.path()).is_err(), "nothing is generated yet");
+        write(root.path()).unwrap();
+        check(root.path()).unwrap();
+        let page = root.path().join("docs/errors.md");
+        fs::write(&page, "edited by hand").unwrap();
+        assert!(
+            check(root.path())
+                .unwrap_err()
+                .to_string()
+                .contains("docs/errors.md")
+        );
+    }
+}

@@ -38,9 +38,10 @@ pub(crate) fn definition(source: Source, id: CapabilityId) -> Result<Definition,
     let errors = source
         .errors
         .iter()
-        .map(declared)
-        .collect::<Result<_, _>>()
-        .map_err(refuse)?;
+        .map(|error| {
+            declared(error).ok_or_else(|| refuse(format!("'{}' is not an error", error.error)))
+        })
+        .collect::<Result<_, _>>()?;
     let name = interned(&source.name);
     Ok(Definition {
         id,
@@ -89,16 +90,15 @@ fn compiled(field: FieldSource, side: Side) -> Field {
     }
 }
 
-fn declared(source: &ErrorSource) -> Result<DeclaredError, String> {
-    let error = ErrorType::from_code(&source.error)
-        .ok_or_else(|| format!("'{}' is not an error of errors.yaml", source.error))?;
+fn declared(source: &ErrorSource) -> Option<DeclaredError> {
+    let error = ErrorType::from_code(&source.error)?;
     let recovery = source.recovery.iter().map(|action| RecoveryAction {
         action: Cow::Owned(action.action.clone()),
         description: Cow::Owned(action.description.clone()),
         capability: action.capability.clone().map(Cow::Owned),
         inputs: None,
     });
-    Ok(DeclaredError {
+    Some(DeclaredError {
         error,
         recovery: recovery.collect(),
     })

@@ -81,32 +81,30 @@ impl Out {
         for (look, text) in parts {
             push(&mut shown, *look, &clean::line(text), self.color);
         }
-        write_out(&format!("{shown}\n"));
+        write_out(format!("{shown}\n"));
     }
 
     /// Text of several lines, such as a policy file. Shown even when quiet: it is the answer.
     pub(crate) fn text(&self, text: &str) {
         let clean = clean::lines(text);
         let end = if clean.ends_with('\n') { "" } else { "\n" };
-        write_out(&format!("{clean}{end}"));
+        write_out(format!("{clean}{end}"));
     }
 
-    /// Bytes that must stay exactly as they are: completions, manual pages, files.
-    pub(crate) fn raw(&self, bytes: &[u8]) -> std::io::Result<()> {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(bytes)?;
-        stdout.flush()
+    /// Bytes that must stay exactly as they are: completions and manual pages.
+    pub(crate) fn raw(&self, bytes: &[u8]) {
+        write_out(bytes);
     }
 
     /// The answer as JSON on one line. Shown even when quiet: it was asked for.
     pub(crate) fn value(&self, value: &Value) {
-        write_out(&format!("{}\n", clean::json(&value.to_string())));
+        write_out(format!("{}\n", clean::json(&value.to_string())));
     }
 
     /// The answer as JSON for a person to read.
     pub(crate) fn pretty(&self, value: &Value) {
         let text = serde_json::to_string_pretty(value).unwrap_or_default();
-        write_out(&format!("{}\n", clean::json(&text)));
+        write_out(format!("{}\n", clean::json(&text)));
     }
 
     /// A unified diff, added and removed lines coloured.
@@ -128,10 +126,10 @@ impl Out {
             return;
         }
         if !self.terminal {
-            write_out(&format!("{}\n", header.join("\t")));
+            write_out(format!("{}\n", header.join("\t")));
             for row in rows {
                 let cells: Vec<String> = row.iter().map(|cell| clean::line(cell)).collect();
-                write_out(&format!("{}\n", cells.join("\t")));
+                write_out(format!("{}\n", cells.join("\t")));
             }
             return;
         }
@@ -149,7 +147,7 @@ impl Out {
             .lines()
             .map(|line| line.trim_end().to_owned())
             .collect();
-        write_out(&format!("{}\n", shown.join("\n")));
+        write_out(format!("{}\n", shown.join("\n")));
     }
 
     /// Something beside the answer: a warning, progress.
@@ -207,10 +205,10 @@ fn push(shown: &mut String, look: Look, text: &str, color: bool) {
     }
 }
 
-fn write_out(text: &str) {
+fn write_out(text: impl AsRef<[u8]>) {
     let mut stdout = std::io::stdout().lock();
     let written = stdout
-        .write_all(text.as_bytes())
+        .write_all(text.as_ref())
         .and_then(|()| stdout.flush());
     if let Err(error) = written {
         // `kruxos … | head` closes the pipe: the reader has what it wanted.

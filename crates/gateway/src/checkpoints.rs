@@ -26,10 +26,11 @@ fn path(gateway: &Gateway, principal: &Principal) -> PathBuf {
     gateway.layout.sessions().join(format!("{}-{name}.ckpt", principal.kind.as_str()))
 }
 
-/// Writes a checkpoint of every session whose state changed.
+/// Writes a checkpoint of every session that has state. Unchanged state is written again too: its
+/// age says when the session was last alive.
 pub(crate) fn save_all(gateway: &Gateway) {
     for session in gateway.sessions.all() {
-        if !session.state.is_dirty() {
+        if !session.state.is_dirty() && session.state.key_count() == 0 {
             continue;
         }
         let principal = session.profile.principal.clone();
@@ -43,6 +44,7 @@ pub(crate) fn save_all(gateway: &Gateway) {
             .map_err(std::io::Error::from)
             .and_then(|bytes| write_private(&path(gateway, &checkpoint.principal), &bytes));
         if let Err(error) = written {
+            session.state.mark_dirty();
             tracing::error!(%error, agent = %checkpoint.principal.name, "a session could not be checkpointed");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// At most `max` events in any `window_seconds`.
 #[derive(Debug)]
-pub struct SlidingWindow {
+pub(crate) struct SlidingWindow {
     max: u32,
     window_seconds: u64,
     times: VecDeque<i64>,
@@ -13,7 +13,7 @@ pub struct SlidingWindow {
 impl SlidingWindow {
     /// An empty window.
     #[must_use]
-    pub fn new(max: u32, window_seconds: u64) -> Self {
+    pub(crate) fn new(max: u32, window_seconds: u64) -> Self {
         Self { max, window_seconds, times: VecDeque::new() }
     }
 
@@ -21,7 +21,7 @@ impl SlidingWindow {
     ///
     /// # Errors
     /// The window is full: after how many seconds it has room. A refused event is not counted.
-    pub fn admit(&mut self, now: i64) -> Result<(), u64> {
+    pub(crate) fn admit(&mut self, now: i64) -> Result<(), u64> {
         let window = i64::try_from(self.window_seconds).unwrap_or(i64::MAX);
         while self.times.front().is_some_and(|first| now.saturating_sub(*first) >= window) {
             self.times.pop_front();

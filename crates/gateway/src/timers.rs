@@ -68,7 +68,7 @@ fn watch_policies(gateway: &Gateway) {
         };
         if event.as_ref().map_or(true, ours) {
             // A full channel already promises a reload.
-            drop(changed.try_send(()));
+            changed.try_send(()).ok();
         }
     });
     let directory = gateway.policy.directory().to_owned();

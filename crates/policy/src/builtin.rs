@@ -75,7 +75,8 @@ pub(crate) const PROTECTIONS: &[Protection] = &[
     },
     Protection {
         name: "gateway_data",
-        capabilities: &["*"],
+        // Programs read what they like; `filesystem.*` cannot leave its roots, and says so itself.
+        capabilities: &["process.*", "git.*"],
         hazard: Hazard::DataDir(DataPart::Rest),
         reason: "The gateway's data and other agents' workspaces are out of reach.",
     },

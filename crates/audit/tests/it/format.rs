@@ -1,5 +1,5 @@
 //! Other programs read the log.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::print_stderr)]
 
 use crate::support::{World, effect, filled, frames, record, run};
 use kruxos_audit::verify;

@@ -23,10 +23,7 @@ pub(super) async fn run(cx: &Cx<'_>, alerts: Alerts) -> Result<(), Failure> {
 }
 
 async fn list(cx: &Cx<'_>, options: AlertList) -> Result<(), Failure> {
-    let since = options
-        .last
-        .map(|last| super::audit::earlier(last))
-        .transpose()?;
+    let since = options.last.map(super::audit::earlier).transpose()?;
     let severity = options.severity.and_then(|one| one.to_possible_value());
     let url = Url::new(&["alerts"])
         .with("status", (!options.all).then_some("open"))

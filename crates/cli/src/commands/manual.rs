@@ -7,7 +7,8 @@ use clap_complete::Shell;
 pub(super) fn completions(out: &Out, shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut crate::command(), "kruxos", &mut script);
-    Ok(out.raw(&script)?)
+    out.raw(&script);
+    Ok(())
 }
 
 /// The page of one command; its name in the page is the whole way to it.
@@ -27,5 +28,6 @@ pub(super) fn page(out: &Out, path: &[String]) -> Result<(), Failure> {
         .join("-");
     let mut rendered = Vec::new();
     clap_mangen::Man::new(found.clone().name(name)).render(&mut rendered)?;
-    Ok(out.raw(&rendered)?)
+    out.raw(&rendered);
+    Ok(())
 }

@@ -134,6 +134,19 @@ fn a_held_call_is_shown_decided_once_and_handed_over() {
         "rejected"
     );
     assert_eq!(world.run(&["approve", "show", "ap_nothing"]).code, 4);
+
+    world.run(&["call", "filesystem.write", "path=own.txt", "content=mine"]);
+    let id = world.json(&["approve", "list"])[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let own = world.run(&["approve", "accept", &id]);
+    assert_eq!(
+        own.code, 6,
+        "nobody approves their own call: {}",
+        own.stderr
+    );
+    assert_eq!(world.json(&["approve", "show", &id])["state"], "pending");
 }
 
 #[test]

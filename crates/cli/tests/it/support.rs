@@ -89,7 +89,7 @@ impl World {
     /// Runs a command that must succeed; its JSON answer.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let ran = self.run(&[&["--json"], arguments].concat());
-        assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.stderr);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
         serde_json::from_str(&ran.stdout)
             .unwrap_or_else(|e| panic!("{arguments:?}: {e}: {}", ran.stdout))
     }

@@ -4,10 +4,11 @@ use super::error::{Answer, ApiError};
 use super::extract::{Body, By, Params, agent_name, bounded, page_limit};
 use crate::gateway::Gateway;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use kruxos_store::{Approval, ApprovalState, Decision};
-use kruxos_types::{ApprovalId, Principal};
+use kruxos_types::{ApprovalId, CallError, ErrorType, Principal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -90,6 +91,22 @@ async fn reject(
         },
     )
     .await
+}
+
+/// Nobody approves their own call through the surface that it was made on (spec/approvals.md).
+async fn others_call(gateway: &Gateway, id: &str, by: &Principal) -> Result<(), ApiError> {
+    let found = gateway.store.approval(&ApprovalId::from_text(id)).await?;
+    let own = |one: &Approval| {
+        one.principal == *by && one.interface == kruxos_types::Interface::Cli.as_str()
+    };
+    let Some(approval) = found.filter(own) else {
+        return Ok(());
+    };
+    let error = CallError::new(ErrorType::PolicyDenied)
+        .with("rule", "nobody approves their own call")
+        .with("capability", approval.capability)
+        .with("layer", "built_in");
+    Err(ApiError::new(StatusCode::FORBIDDEN, error))
 }
 
 async fn decide(gateway: &Gateway, id: &str, decision: Decision) -> Answer {

@@ -9,6 +9,10 @@ use crate::gateway::Gateway;
 use crate::layout::write_private;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Two writers at once would lose the change of one.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// Why a key could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,7 @@ pub(super) fn path(gateway: &Gateway) -> PathBuf {
 
 /// Sets `key`; answers the value as the configuration understands it.
 pub(super) fn set(file: &Path, key: &str, value: &Value) -> Result<Value, SetError> {
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

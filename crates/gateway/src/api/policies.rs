@@ -21,6 +21,7 @@ use kruxos_types::{CallError, ErrorType, Interface, Object, Principal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::sync::{Mutex, PoisonError};
 
 /// Text of a policy file through the API.
 const MAX_POLICY_BYTES: usize = 1024 * 1024;
@@ -192,10 +193,7 @@ async fn write(
         let refusal = ApiError::invalid("text", &reason, "a policy file that compiles");
         return Err(refusal.with("diagnostics", json!(found)));
     }
-    let earlier = file.text(gateway)?;
-    check_etag(earlier.as_deref(), headers)?;
-    let path = gateway.policy.directory().join(&file.name);
-    write_private(&path, source.text.as_bytes()).map_err(CallError::internal_failure)?;
+    let earlier = replace(gateway, file, headers, &source.text)?;
     let outcome = gateway.reload_policy().await;
     let facts = json!({"file": file.name, "etag": etag(&source.text)});
     gateway
@@ -217,6 +215,22 @@ async fn write(
         StatusCode::CREATED
     };
     Ok((status, [(ETAG, etag(&source.text))], Json(body)).into_response())
+}
+
+/// Compares and replaces under one lock; answers the earlier text.
+fn replace(
+    gateway: &Gateway,
+    file: &PolicyFile,
+    headers: &HeaderMap,
+    text: &str,
+) -> Result<Option<String>, ApiError> {
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let earlier = file.text(gateway)?;
+    check_etag(earlier.as_deref(), headers)?;
+    let path = gateway.policy.directory().join(&file.name);
+    write_private(&path, text.as_bytes()).map_err(CallError::internal_failure)?;
+    Ok(earlier)
 }
 
 /// A file that exists is replaced only by who has seen its present text.

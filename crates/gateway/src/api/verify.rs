@@ -23,12 +23,8 @@ pub(super) async fn report(By(_): By, State(gateway): State<Gateway>) -> Answer 
         }
         Some(problem) => fail("policy", problem.to_string()),
     });
-    checks.push(private("data directory", &gateway.layout.data_dir, 0o077));
-    checks.push(private(
-        "control socket",
-        &gateway.layout.control_socket(),
-        0o077,
-    ));
+    checks.push(private("data directory", &gateway.layout.data_dir));
+    checks.push(private("control socket", &gateway.layout.control_socket()));
     let health = gateway.health_report().await;
     for service in health["services"].as_array().into_iter().flatten() {
         checks.push(health_part(service));
@@ -74,17 +70,24 @@ fn health_part(service: &Value) -> Value {
     }
 }
 
-fn private(name: &str, path: &Path, forbidden: u32) -> Value {
+/// Others who can write could replace what the gateway trusts; others who can only look see names.
+fn private(name: &str, path: &Path) -> Value {
     match std::fs::metadata(path) {
-        Ok(found) if found.mode() & forbidden == 0 => {
-            pass(name, format!("{} is the owner's alone", path.display()))
-        }
         Ok(found) => {
             let mode = found.mode() & 0o777;
-            fail(
-                name,
-                format!("{} has mode {mode:o}: others can reach it", path.display()),
-            )
+            match mode {
+                _ if mode & 0o077 == 0 => {
+                    pass(name, format!("{} is the owner's alone", path.display()))
+                }
+                _ if mode & 0o022 == 0 => {
+                    let detail = format!("{} has mode {mode:o}: others can look", path.display());
+                    line(name, "warn", detail)
+                }
+                _ => fail(
+                    name,
+                    format!("{} has mode {mode:o}: others can write", path.display()),
+                ),
+            }
         }
         Err(error) => fail(name, format!("{}: {error}", path.display())),
     }

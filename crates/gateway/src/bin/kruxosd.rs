@@ -6,7 +6,7 @@ use kruxos_gateway::gateway::{Gateway, OpenError};
 use kruxos_gateway::layout::{Layout, LayoutError};
 use kruxos_gateway::{bootstrap, metrics, serve};
 use kruxos_types::SystemClock;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -124,7 +124,10 @@ fn configuration(options: &Options) -> Result<Config, ConfigError> {
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => builder.with_target(false).compact().init(),
         LogFormat::Json => builder.json().init(),

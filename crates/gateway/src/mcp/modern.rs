@@ -4,7 +4,6 @@ use super::changes::{Change, FILE_FILTER};
 use super::era::{MODERN, capabilities};
 use super::legacy::{INSTRUCTIONS, server_info};
 use super::params::{Meta, Params};
-use super::tools::{MODERN_TAIL, cache_hints};
 use super::wire::{
     Fault, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, MISSING_CAPABILITY,
     UNSUPPORTED_VERSION, answer, notification, to_text,
@@ -288,6 +287,7 @@ fn attach(asked: &Asked<'_>) -> Result<Option<Attached>, Fault> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::super::tools::{MODERN_TAIL, cache_hints};
     use super::*;
 
     #[test]

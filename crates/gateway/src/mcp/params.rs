@@ -84,6 +84,12 @@ pub(crate) struct Params<'a> {
     pub(crate) wait_seconds: Option<u64>,
     #[serde(borrow, default)]
     pub(crate) level: Option<Cow<'a, str>>,
+    #[cfg(feature = "conformance-fixtures")]
+    #[serde(default, rename = "inputResponses")]
+    pub(crate) input_responses: Option<Value>,
+    #[cfg(feature = "conformance-fixtures")]
+    #[serde(borrow, default, rename = "requestState")]
+    pub(crate) request_state: Option<Cow<'a, str>>,
 }
 
 impl<'a> Params<'a> {

@@ -122,6 +122,12 @@ fn the_gateways_own_files_are_out_of_reach() {
         ] {
             let call = with_workspace(call);
             let normal = !path.contains("..");
+            let by_program = call.capability != "filesystem.read";
+            if rule == "built_in.gateway_data" && !by_program {
+                // The roots of `filesystem.*` end above it, which is told as an escape.
+                assert_eq!(call.tier(&set), Tier::Autonomous);
+                continue;
+            }
             if normal || call.capability == "filesystem.read" {
                 assert_eq!(
                     call.verdict(&set).winner_rule(),

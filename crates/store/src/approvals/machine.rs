@@ -6,7 +6,7 @@ use super::{Approval, ApprovalState, ClaimedApproval};
 use crate::seal::{Part, Sealer};
 use crate::{StoreError, db};
 use jiff::{SignedDuration, Timestamp};
-use kruxos_types::{ApprovalId, CallError, ErrorType, PrincipalKind};
+use kruxos_types::{ApprovalId, CallError, PrincipalKind};
 use rusqlite::{Connection, Row};
 use serde_json::Value;
 

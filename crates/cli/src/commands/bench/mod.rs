@@ -127,7 +127,7 @@ fn report(options: &Bench, crew: &Crew, measured: &Measured) -> Value {
         "calls": calls,
         "errors": figures.errors(),
         "seconds": (seconds * 1000.0).round() / 1000.0,
-        "calls_per_second": per_second.round(),
+        "calls_per_second": per_second.round() as u64,
         "latency_us": {
             "p50": micros(figures.percentile(0.50)),
             "p90": micros(figures.percentile(0.90)),
@@ -141,11 +141,11 @@ fn report(options: &Bench, crew: &Crew, measured: &Measured) -> Value {
 fn show(cx: &Cx<'_>, report: &Value) {
     let latency = &report["latency_us"];
     cx.out.line(&format!(
-        "{} agents over {}, {} of {}: {} calls in {} s, {} errors",
-        report["agents"],
+        "{} over {}, {} agents: {} calls/s ({} calls in {} s, {} errors)",
+        text(&report["capability"]),
         text(&report["transport"]),
+        report["agents"],
         report["calls_per_second"],
-        "calls/s",
         report["calls"],
         report["seconds"],
         report["errors"],

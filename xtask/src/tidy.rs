@@ -1,5 +1,0 @@
-use anyhow::Result;
-use std::path::Path;
-pub(crate) fn run(_root: &Path) -> Result<()> {
-    Ok(())
-}
