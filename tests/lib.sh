@@ -20,8 +20,10 @@ need_node() {
 
 # start_daemon DIR [BINARY]: starts the gateway on free ports; sets daemon_pid and the fields of `up --json`.
 start_daemon() {
-    local dir=$1 binary=${2:-$root/target/debug/kruxosd}
-    "$binary" up --json --port 0 --health-port 0 --data-dir "$dir" >"$dir.up" 2>"$dir.log" &
+    local dir=$1 binary=${2:-$root/target/debug/kruxosd} clean=() name
+    # The daemon refuses KRUXOS_* variables that are no keys, and the tests have some of their own.
+    for name in "${!KRUXOS_@}"; do clean+=(-u "$name"); done
+    env "${clean[@]}" "$binary" up --json --port 0 --health-port 0 --data-dir "$dir" >"$dir.up" 2>"$dir.log" &
     daemon_pid=$!
     local waited=0
     until [ -s "$dir.up" ]; do

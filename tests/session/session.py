@@ -1,6 +1,7 @@
 """See run.sh. Speaks MCP 2026-07-28 as an agent's client and the `kruxos` command as the operator."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -8,6 +9,10 @@ import tempfile
 import threading
 import time
 import urllib.request
+
+# The daemon refuses KRUXOS_* variables that are no keys, and the tests have some of their own.
+for variable in [name for name in os.environ if name.startswith("KRUXOS_")]:
+    del os.environ[variable]
 
 ROOT, BIN = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 VERSION = "2026-07-28"

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let directory = tempfile::tempdir()?;
     let layout = Layout::new(directory.path(), None, None);
     let gateway = Gateway::open(Config::default(), layout, Arc::new(SystemClock)).await?;
@@ -22,13 +24,18 @@ async fn main() -> anyhow::Result<()> {
         policy_group: "personal-permissive".to_owned(),
         settings: Object::new(),
     };
-    let made = gateway.create_agent(new, &Principal::system()).await.map_err(anyhow::Error::new)?;
+    let made = gateway
+        .create_agent(new, &Principal::system())
+        .await
+        .map_err(anyhow::Error::new)?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
     let url = format!("http://{}/mcp", listener.local_addr()?);
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", json!({"url": url, "token": made.token}))?;
     stdout.flush()?;
-    let serving = gateway.tasks.spawn(kruxos_gateway::transport::serve(gateway.clone(), listener));
+    let serving = gateway
+        .tasks
+        .spawn(kruxos_gateway::transport::serve(gateway.clone(), listener));
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     gateway.stop().await;
     serving.await?;

@@ -57,7 +57,12 @@ impl Daemon {
     /// # Errors
     /// See [`Daemon::start`].
     pub fn start_with(binary: &Path, data_dir: &Path, environment: &[(&str, &str)]) -> anyhow::Result<Daemon> {
-        let mut child = Command::new(binary)
+        let mut command = Command::new(binary);
+        // The daemon refuses KRUXOS_* variables that are no keys, and the tests have some of their own.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KRUXOS_")) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(["up", "--json", "--port", "0", "--health-port", "0", "--data-dir"])
             .arg(data_dir)
             .env("KRUXOS_LOG__FILTER", "warn")

@@ -22,6 +22,9 @@ pub(super) fn check(files: &[SourceFile], findings: &mut Vec<Finding>) {
         if parents.is_empty() || parents.iter().any(|parent| declares(parent, &name)) {
             continue;
         }
+        if named_by_a_neighbour(files, &file.path) {
+            continue;
+        }
         let message = format!(
             "no module declares it: `mod {name};` is missing in {}",
             parents[0].path
@@ -59,6 +62,21 @@ fn parents(path: &str) -> Option<(String, Vec<String>)> {
     }
 }
 
+/// Whether a file of the same folder declares it with `#[path]`.
+fn named_by_a_neighbour(files: &[SourceFile], path: &str) -> bool {
+    let Some((folder, name)) = path.rsplit_once('/') else {
+        return false;
+    };
+    let attribute = format!("#[path = \"{name}\"]");
+    let beside = |file: &&SourceFile| {
+        file.path
+            .rsplit_once('/')
+            .is_some_and(|(own, _)| own == folder)
+    };
+    let says = |file: &SourceFile| file.lines.iter().any(|line| line.text.trim() == attribute);
+    files.iter().filter(beside).any(says)
+}
+
 fn declares(parent: &SourceFile, name: &str) -> bool {
     parent.lines.iter().any(|line| {
         let code = line.code.trim();
@@ -66,7 +84,6 @@ fn declares(parent: &SourceFile, name: &str) -> bool {
             .strip_suffix(';')
             .and_then(|code| code.rsplit_once("mod "));
         declaration.is_some_and(|(_, declared)| declared.trim() == name)
-            || (line.text.contains("#[path") && line.text.contains(&format!("{name}.rs\"")))
     })
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Line {
     pub(crate) text: String,
     /// Rust without comments and without what is in string literals; other languages as written.
     pub(crate) code: String,
+    /// The comments of Rust; other languages as written.
+    pub(crate) comment: String,
     /// Whether only tests contain it.
     pub(crate) is_test: bool,
 }
@@ -21,15 +23,16 @@ pub(crate) struct Line {
 impl SourceFile {
     pub(crate) fn new(path: String, text: &str) -> SourceFile {
         let is_rust = path.ends_with(".rs");
-        let code = if is_rust {
-            without_comments_and_strings(text)
+        let (code, comments) = if is_rust {
+            split(text)
         } else {
-            text.to_owned()
+            (text.to_owned(), text.to_owned())
         };
         let test_file = is_test_path(&path);
         let mut test_module = false;
         let mut after_attribute = false;
-        let lines = text.lines().zip(code.lines()).map(|(text, code)| {
+        let lines = text.lines().zip(code.lines().zip(comments.lines()));
+        let lines = lines.map(|(text, (code, comment))| {
             // By convention the tests of a module are its last item.
             test_module |=
                 after_attribute && code.starts_with("mod ") && code.trim_end().ends_with('{');
@@ -38,6 +41,7 @@ impl SourceFile {
             Line {
                 text: text.to_owned(),
                 code: code.to_owned(),
+                comment: comment.to_owned(),
                 is_test: test_file || test_module,
             }
         });
@@ -86,12 +90,14 @@ enum State {
     Text { hashes: Option<usize> },
 }
 
-/// Rust with comments and the insides of string literals replaced by spaces; lines stay lines.
-fn without_comments_and_strings(text: &str) -> String {
+/// Rust as code without comments and the insides of string literals, and as comments alone. What is
+/// left out becomes spaces, so lines and columns stay.
+fn split(text: &str) -> (String, String) {
     let letters: Vec<char> = text.chars().collect();
     let at = |index: usize| letters.get(index).copied().unwrap_or('\0');
     let hashes_from = |start: usize| (start..).take_while(|index| at(*index) == '#').count();
-    let mut out = String::with_capacity(text.len());
+    let mut kept = String::with_capacity(text.len());
+    let mut comments = String::with_capacity(text.len());
     let mut state = State::Code;
     let mut index = 0;
     while index < letters.len() {
@@ -150,15 +156,22 @@ fn without_comments_and_strings(text: &str) -> String {
             }
             _ => {}
         }
+        let in_comment = matches!(state, State::LineComment | State::BlockComment(_));
         for offset in 0..width {
-            match at(index + offset) {
-                '\n' => out.push('\n'),
-                letter => out.push(if keep { letter } else { ' ' }),
-            }
+            let letter = at(index + offset);
+            let shown = |wanted: bool| {
+                if wanted || letter == '\n' {
+                    letter
+                } else {
+                    ' '
+                }
+            };
+            kept.push(shown(keep));
+            comments.push(shown(in_comment));
         }
         index += width;
     }
-    out
+    (kept, comments)
 }
 
 /// Whether the letter at this index goes on a word.
@@ -174,7 +187,10 @@ mod tests {
     #[test]
     fn comments_and_strings_are_blanked_and_lines_stay() {
         let text = "let a = \"x // y\"; // z\nlet b = r#\"unsafe \"q\" {\"#; /* c /* d */ e */ f('\"', '\\'', 'a');\n&'a str";
-        let code = without_comments_and_strings(text);
+        let (code, comments) = split(text);
+        assert!(
+            comments.contains("// z") && comments.contains("c /* d") && !comments.contains("y")
+        );
         assert_eq!(code.lines().count(), 3);
         for gone in ["x", "z", "unsafe", "q", "c ", "d", " e "] {
             assert!(!code.contains(gone), "{gone}: {code}");

@@ -97,7 +97,7 @@ fn show(cx: &Cx<'_>, approval: &Value) {
     let row = |name: &str, value: String| {
         if !value.is_empty() {
             cx.out
-                .spans(&[(Look::Dim, &format!("{name:<12}")), (Look::Plain, &value)]);
+                .spans(&[(Look::Dim, &format!("{name:<14}")), (Look::Plain, &value)]);
         }
     };
     let principal = &approval["principal"];
@@ -121,7 +121,7 @@ fn show(cx: &Cx<'_>, approval: &Value) {
     row("because", text(&approval["decision_reason"]));
     for note in items(&approval["risk_notes"]) {
         cx.out
-            .spans(&[(Look::Warn, &format!("{:<12}{}", "risk", text(note)))]);
+            .spans(&[(Look::Warn, &format!("{:<14}{}", "risk", text(note)))]);
     }
     cx.out.line("");
     cx.out.spans(&[(Look::Bold, "Inputs, secrets hidden")]);

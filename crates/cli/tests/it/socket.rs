@@ -9,9 +9,14 @@ use std::os::unix::net::UnixStream;
 fn ask(world: &World, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value, String) {
     let mut stream = UnixStream::connect(world.data_dir().join("run/control.sock")).unwrap();
     let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: k\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: k\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    );
+    // A server may answer and close before it has read a body that it refuses: what it said counts.
+    drop(stream.write_all(request.as_bytes()));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (

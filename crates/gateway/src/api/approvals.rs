@@ -64,6 +64,7 @@ async fn accept(
     Body(Reason { reason }): Body<Reason>,
 ) -> Answer {
     bounded("reason", reason.as_deref().unwrap_or_default())?;
+    others_call(&gateway, &id, &by).await?;
     decide(
         &gateway,
         &id,

@@ -23,10 +23,16 @@ pub async fn status(
     wait: Duration,
 ) -> Result<Value, CallError> {
     let unknown = || {
-        CallError::invalid_input("request_id", "you made no such approval request", "ap_ and 10 characters")
+        CallError::invalid_input(
+            "request_id",
+            "you made no such approval request",
+            "ap_ and 10 characters",
+        )
     };
     let id = ApprovalId::from_text(id);
-    let found = gateway.await_approval(&id, principal, wait.min(MAX_WAIT)).await?;
+    let found = gateway
+        .await_approval(&id, principal, wait.min(MAX_WAIT))
+        .await?;
     let approval = found.ok_or_else(unknown)?;
     let mut status = json!({
         "request_id": approval.id.as_str(),
@@ -50,7 +56,10 @@ pub async fn status(
 }
 
 /// How a request ended: with the call's output, or with the error that its caller gets.
-pub(crate) async fn ended(gateway: &Gateway, approval: &Approval) -> Option<Result<Value, CallError>> {
+pub(crate) async fn ended(
+    gateway: &Gateway,
+    approval: &Approval,
+) -> Option<Result<Value, CallError>> {
     match crate::approvals::settled(gateway, approval).await? {
         CallAnswer::Done(output) => Some(Ok(output)),
         CallAnswer::Failed(error) | CallAnswer::Pending(_, error) => Some(Err(error)),

@@ -24,8 +24,16 @@ pub(crate) const FILE_FILTER: &str = "kruxos/fileChanges";
 /// `logger` of file changes where they come as log messages.
 const FILE_LOGGER: &str = "kruxos.filesystem.watch";
 /// Severities of RFC 5424 as MCP names them, least severe first.
-const LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+const LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
 /// File changes are `info`.
 const FILE_LEVEL: u8 = 1;
 
@@ -35,7 +43,9 @@ impl Change {
     pub fn of(event: &Event, session: &AgentSession) -> Option<Self> {
         match event.kind {
             EventType::PolicyReloaded => {
-                let kept = event.data["problems"].as_array().is_some_and(|all| !all.is_empty());
+                let kept = event.data["problems"]
+                    .as_array()
+                    .is_some_and(|all| !all.is_empty());
                 (!kept).then_some(Change::Tools)
             }
             EventType::FileChanged => {
@@ -78,7 +88,10 @@ impl Change {
 
 /// The position of a log level's name.
 pub(crate) fn level_named(name: &str) -> Option<u8> {
-    LEVELS.iter().position(|level| *level == name).and_then(|at| u8::try_from(at).ok())
+    LEVELS
+        .iter()
+        .position(|level| *level == name)
+        .and_then(|at| u8::try_from(at).ok())
 }
 
 /// An operator should see that one client pushed another out: it may be a stolen token.
@@ -97,10 +110,17 @@ pub(crate) fn announce_replaced(
         facts.insert("old_peer".to_owned(), json!(other.old_peer.to_string()));
         facts.insert("new_peer".to_owned(), json!(new_peer.to_string()));
         let data = Value::Object(facts.clone());
-        gateway.announce(EventType::AgentStatus, Some(&agent), Some(session.id.as_str()), || data);
+        gateway.announce(
+            EventType::AgentStatus,
+            Some(&agent),
+            Some(session.id.as_str()),
+            || data,
+        );
         let audited = gateway.clone();
         drop(gateway.tasks.spawn(async move {
-            audited.audit_system(Kind::Session, Status::Success, facts).await;
+            audited
+                .audit_system(Kind::Session, Status::Success, facts)
+                .await;
         }));
     }
 }

@@ -43,7 +43,9 @@ impl Version {
     /// The revision with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Version> {
-        Version::ALL.into_iter().find(|version| version.as_str() == name)
+        Version::ALL
+            .into_iter()
+            .find(|version| version.as_str() == name)
     }
 
     /// Whether it begins with `initialize`.
@@ -107,7 +109,10 @@ mod tests {
         assert_eq!(Version::negotiate("2031-01-01", true), LATEST_LEGACY);
         assert_eq!(Version::negotiate("2025-03-26", true), Version::V2025_03_26);
         assert_eq!(Version::negotiate("2024-11-05", true), LATEST_LEGACY);
-        assert_eq!(Version::negotiate("2024-11-05", false), Version::V2024_11_05);
+        assert_eq!(
+            Version::negotiate("2024-11-05", false),
+            Version::V2024_11_05
+        );
     }
 
     #[test]

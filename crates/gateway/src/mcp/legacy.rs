@@ -35,15 +35,28 @@ pub(crate) async fn request(
     let outcome = match (method, peer.link.as_deref().and_then(Link::agreed)) {
         ("initialize", _) => initialize(peer, raw),
         ("ping", _) => Ok(Some("{}".to_owned())),
-        (_, None) => Err(Fault::new(INVALID_REQUEST, "the first request must be initialize")),
+        (_, None) => Err(Fault::new(
+            INVALID_REQUEST,
+            "the first request must be initialize",
+        )),
         (_, Some(agreed)) => {
             let (version, client) = (agreed.version, agreed.client.as_str());
-            let asked = Asked { peer, id, version, client, out, cancel };
+            let asked = Asked {
+                peer,
+                id,
+                version,
+                client,
+                out,
+                cancel,
+            };
             after_initialize(&asked, method, raw).await
         }
     };
     match outcome {
-        Ok(Some(result)) => Reply { text: Some(answer(id, &result)), status: 0 },
+        Ok(Some(result)) => Reply {
+            text: Some(answer(id, &result)),
+            status: 0,
+        },
         Ok(None) => Reply::silent(),
         Err(fault) => Reply::fault(&fault.of(id.clone()), 0),
     }
@@ -75,17 +88,26 @@ struct Initialize<'a> {
 
 fn initialize(peer: &Peer, raw: Option<&RawValue>) -> Outcome {
     let asked: Initialize<'_> = params(raw)?;
-    let link = peer
-        .link
-        .as_ref()
-        .ok_or_else(|| Fault::new(INVALID_REQUEST, "initialize needs a connection or a session"))?;
+    let link = peer.link.as_ref().ok_or_else(|| {
+        Fault::new(
+            INVALID_REQUEST,
+            "initialize needs a connection or a session",
+        )
+    })?;
     let version = Version::negotiate(&asked.version, peer.over_http);
-    let agreed =
-        Agreed { version, client: client_name(&asked.client), capabilities: asked.capabilities };
+    let agreed = Agreed {
+        version,
+        client: client_name(&asked.client),
+        capabilities: asked.capabilities,
+    };
     if link.agreed.set(agreed).is_err() {
-        return Err(Fault::new(INVALID_REQUEST, "this connection is initialized already"));
+        return Err(Fault::new(
+            INVALID_REQUEST,
+            "this connection is initialized already",
+        ));
     }
-    link.log_level.store(level_named("info").unwrap_or_default(), Ordering::Relaxed);
+    link.log_level
+        .store(level_named("info").unwrap_or_default(), Ordering::Relaxed);
     Ok(Some(to_text(&json!({
         "protocolVersion": version.as_str(),
         "capabilities": capabilities(version),
@@ -100,8 +122,12 @@ pub(crate) fn server_info() -> Value {
 
 fn set_level(asked: &Asked<'_>, params: &Params<'_>) -> Outcome {
     let name = Params::required(params.level.as_ref(), "level")?;
-    let level = level_named(name)
-        .ok_or_else(|| Fault::new(INVALID_PARAMS, "invalid params: level is no log level of MCP"))?;
+    let level = level_named(name).ok_or_else(|| {
+        Fault::new(
+            INVALID_PARAMS,
+            "invalid params: level is no log level of MCP",
+        )
+    })?;
     if let Some(link) = &asked.peer.link {
         link.log_level.store(level, Ordering::Relaxed);
     }

@@ -46,19 +46,32 @@ impl Listings {
         let principal = &peer.session.profile.principal;
         let key = (principal.clone(), peer.toolset.clone());
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listing) = kept.get(&key).filter(|listing| listing.generation == generation) {
+        if let Some(listing) = kept
+            .get(&key)
+            .filter(|listing| listing.generation == generation)
+        {
             return listing.clone();
         }
-        let patterns = key.1.as_ref().and_then(|name| gateway.config.server.toolsets.get(&**name));
+        let patterns = key
+            .1
+            .as_ref()
+            .and_then(|name| gateway.config.server.toolsets.get(&**name));
         let chosen = |definition: &&Definition| {
             patterns.is_none_or(|all| all.iter().any(|pattern| matches(pattern, definition.name)))
         };
-        let available = gateway.catalog.all().iter().filter(|one| one.status == Status::Available);
+        let available = gateway
+            .catalog
+            .all()
+            .iter()
+            .filter(|one| one.status == Status::Available);
         let tools = available
             .filter(chosen)
             .filter_map(|definition| {
                 let tier = policy.listed_tier(principal, definition)?;
-                Some((definition.tool_name.clone(), to_text(&tool(definition, tier))))
+                Some((
+                    definition.tool_name.clone(),
+                    to_text(&tool(definition, tier)),
+                ))
             })
             .collect();
         let listing = Arc::new(Listing { generation, tools });
@@ -90,11 +103,16 @@ fn page(tools: &[(String, String)], cursor: Option<&str>, size: usize) -> Result
     let rest = tools.get(start..).unwrap_or_default();
     let shown = rest.get(..size).unwrap_or(rest);
     let next = match shown.last() {
-        Some((last, _)) if rest.len() > shown.len() => Some(BASE64URL_NOPAD.encode(last.as_bytes())),
+        Some((last, _)) if rest.len() > shown.len() => {
+            Some(BASE64URL_NOPAD.encode(last.as_bytes()))
+        }
         _ => None,
     };
     let tools: Vec<&str> = shown.iter().map(|(_, json)| json.as_str()).collect();
-    Ok(Page { tools: tools.join(","), next })
+    Ok(Page {
+        tools: tools.join(","),
+        next,
+    })
 }
 
 fn read_cursor(cursor: &str) -> Option<String> {
@@ -183,7 +201,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn tools(count: usize) -> Vec<(String, String)> {
-        (0..count).map(|at| (format!("t{at:03}"), format!("{at}"))).collect()
+        (0..count)
+            .map(|at| (format!("t{at:03}"), format!("{at}")))
+            .collect()
     }
 
     proptest! {
@@ -206,7 +226,10 @@ mod tests {
 
     #[test]
     fn a_made_up_cursor_is_refused_and_a_stale_one_goes_on() {
-        assert_eq!(page(&tools(3), Some("!!"), 2).unwrap_err().code, INVALID_PARAMS);
+        assert_eq!(
+            page(&tools(3), Some("!!"), 2).unwrap_err().code,
+            INVALID_PARAMS
+        );
         let gone = BASE64URL_NOPAD.encode(b"t000x");
         assert_eq!(page(&tools(3), Some(&gone), 5).unwrap().tools, "1,2");
     }
@@ -225,7 +248,10 @@ mod tests {
 
     #[test]
     fn titles_are_words() {
-        assert_eq!(title("filesystem.search_content"), "Filesystem: search content");
+        assert_eq!(
+            title("filesystem.search_content"),
+            "Filesystem: search content"
+        );
         assert_eq!(title("state.session.get"), "State: session get");
     }
 }

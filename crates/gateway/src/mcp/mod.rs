@@ -130,7 +130,10 @@ impl Link {
         }
         running.insert(id.clone(), token);
         drop(running);
-        Some(Running { link: self.clone(), id: id.clone() })
+        Some(Running {
+            link: self.clone(),
+            id: id.clone(),
+        })
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
@@ -224,7 +227,10 @@ impl Reply {
     /// An error answer.
     #[must_use]
     pub fn fault(fault: &Fault, status: u16) -> Self {
-        Self { text: Some(fault.to_text()), status }
+        Self {
+            text: Some(fault.to_text()),
+            status,
+        }
     }
 }
 
@@ -253,13 +259,21 @@ pub async fn dispatch(
 ) -> Reply {
     match message {
         Message::Request { id, method, params } => {
-            let running = peer.link.as_ref().map(|link| link.register(&id, cancel.clone()));
+            let running = peer
+                .link
+                .as_ref()
+                .map(|link| link.register(&id, cancel.clone()));
             if let Some(None) = running {
-                let fault = Fault::new(wire::INVALID_REQUEST, "this id is in use by a request at work");
+                let fault = Fault::new(
+                    wire::INVALID_REQUEST,
+                    "this id is in use by a request at work",
+                );
                 return Reply::fault(&fault.of(id), 400);
             }
             match era {
-                Era::Modern => modern::request(peer, &id, &method, params, headers, out, cancel).await,
+                Era::Modern => {
+                    modern::request(peer, &id, &method, params, headers, out, cancel).await
+                }
                 Era::Legacy => legacy::request(peer, &id, &method, params, out, cancel).await,
             }
         }
@@ -305,9 +319,14 @@ impl Peer {
     ///
     /// # Errors
     /// `session.limit` where `session.on_conflict` is `reject`.
-    pub fn attach(&self, client: &str) -> Result<crate::session::Attached, kruxos_types::CallError> {
+    pub fn attach(
+        &self,
+        client: &str,
+    ) -> Result<crate::session::Attached, kruxos_types::CallError> {
         let gateway = &self.mcp.gateway;
-        let (attached, replaced) = gateway.sessions.attach(&self.session, client, self.address)?;
+        let (attached, replaced) = gateway
+            .sessions
+            .attach(&self.session, client, self.address)?;
         if !replaced.is_empty() {
             changes::announce_replaced(gateway, &self.session, self.address, &replaced);
         }

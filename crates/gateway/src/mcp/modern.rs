@@ -45,7 +45,10 @@ pub(crate) async fn request(
     cancel: CancellationToken,
 ) -> Reply {
     match checked(peer, id, method, raw, headers, out, cancel).await {
-        Ok(Some(result)) => Reply { text: Some(answer(id, &result)), status: 0 },
+        Ok(Some(result)) => Reply {
+            text: Some(answer(id, &result)),
+            status: 0,
+        },
         Ok(None) => Reply::silent(),
         Err(fault) => {
             let status = http_status(&fault);
@@ -79,14 +82,23 @@ async fn checked(
     if let Some(headers) = headers {
         check_headers(headers, method, &params)?;
     }
-    let version = meta.and_then(|meta| meta.version.as_deref()).unwrap_or_default();
+    let version = meta
+        .and_then(|meta| meta.version.as_deref())
+        .unwrap_or_default();
     if version != MODERN.as_str() {
         let data = json!({"supported": [MODERN.as_str()], "requested": version});
         let message = "unsupported protocol version";
         return Err(Fault::new(UNSUPPORTED_VERSION, message).with_data(data));
     }
     let client = meta.map(Meta::client_name).unwrap_or_default();
-    let asked = Asked { peer, id, version: MODERN, client: &client, out, cancel };
+    let asked = Asked {
+        peer,
+        id,
+        version: MODERN,
+        client: &client,
+        out,
+        cancel,
+    };
     #[cfg(feature = "conformance-fixtures")]
     super::fixtures::check_param_headers(&params, headers)?;
     route(&asked, method, raw, &params).await
@@ -104,7 +116,10 @@ async fn route(
     }
     #[cfg(not(feature = "conformance-fixtures"))]
     let _ = raw;
-    let capabilities = params._meta.as_ref().and_then(|meta| meta.capabilities.as_ref());
+    let capabilities = params
+        ._meta
+        .as_ref()
+        .and_then(|meta| meta.capabilities.as_ref());
     let takes_tasks = capabilities.is_some_and(tasks::declared);
     match method {
         "tools/call" => tools::call(asked, params, takes_tasks).await,
@@ -122,23 +137,30 @@ async fn route(
 
 fn check_meta(meta: Option<&Meta<'_>>) -> Result<(), Fault> {
     let missing = |key: &str| {
-        Err(Fault::new(INVALID_PARAMS, format!("invalid params: _meta lacks io.modelcontextprotocol/{key}")))
+        Err(Fault::new(
+            INVALID_PARAMS,
+            format!("invalid params: _meta lacks io.modelcontextprotocol/{key}"),
+        ))
     };
     let version = meta.and_then(|meta| meta.version.as_ref());
     let capabilities = meta.and_then(|meta| meta.capabilities.as_ref());
     match (version, capabilities) {
         (None, _) => missing("protocolVersion"),
         (_, None) => missing("clientCapabilities"),
-        (_, Some(capabilities)) if !capabilities.is_object() => {
-            Err(Fault::new(INVALID_PARAMS, "invalid params: clientCapabilities must be an object"))
-        }
+        (_, Some(capabilities)) if !capabilities.is_object() => Err(Fault::new(
+            INVALID_PARAMS,
+            "invalid params: clientCapabilities must be an object",
+        )),
         _ => Ok(()),
     }
 }
 
 /// Intermediaries route by these headers, so a body that says something else is refused.
 fn check_headers(headers: &HeaderFacts, method: &str, params: &Params<'_>) -> Result<(), Fault> {
-    let version = params._meta.as_ref().and_then(|meta| meta.version.as_deref());
+    let version = params
+        ._meta
+        .as_ref()
+        .and_then(|meta| meta.version.as_deref());
     same("MCP-Protocol-Version", headers.version.as_deref(), version)?;
     same("Mcp-Method", headers.method.as_deref(), Some(method))?;
     let name = match method {
@@ -163,13 +185,18 @@ fn same(name: &str, header: Option<&str>, body: Option<&str>) -> Result<(), Faul
         None => "is missing",
         Some(_) => "does not match the body",
     };
-    Err(Fault::new(HEADER_MISMATCH, format!("header mismatch: {name} {what}")))
+    Err(Fault::new(
+        HEADER_MISMATCH,
+        format!("header mismatch: {name} {what}"),
+    ))
 }
 
 /// A header's value: as it is, or `=?base64?…?=` where it would not fit a header. `None` when the
 /// base64 is broken.
 pub(crate) fn decode_header(value: &str) -> Option<Cow<'_, str>> {
-    let coded = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
+    let coded = value
+        .strip_prefix("=?base64?")
+        .and_then(|rest| rest.strip_suffix("?="));
     let Some(coded) = coded else {
         return Some(Cow::Borrowed(value));
     };
@@ -201,11 +228,18 @@ impl Wanted {
         let raw = params.notifications.ok_or_else(|| {
             Fault::new(INVALID_PARAMS, "invalid params: notifications is missing")
         })?;
-        let filter: Value = serde_json::from_str(raw.get()).map_err(|error| Fault::params(&error))?;
+        let filter: Value =
+            serde_json::from_str(raw.get()).map_err(|error| Fault::params(&error))?;
         if !filter.is_object() {
-            return Err(Fault::new(INVALID_PARAMS, "invalid params: notifications must be an object"));
+            return Err(Fault::new(
+                INVALID_PARAMS,
+                "invalid params: notifications must be an object",
+            ));
         }
-        Ok(Self { tools: filter["toolsListChanged"] == true, files: filter[FILE_FILTER] == true })
+        Ok(Self {
+            tools: filter["toolsListChanged"] == true,
+            files: filter[FILE_FILTER] == true,
+        })
     }
 
     fn acknowledged(&self) -> Value {
@@ -242,7 +276,9 @@ async fn listen(asked: &Asked<'_>, params: &Params<'_>) -> Outcome {
             "_meta": {"io.modelcontextprotocol/subscriptionId": subscription},
         }),
     ));
-    let closing = attached.as_ref().map_or_else(|| session.ended.clone(), |kept| kept.close.clone());
+    let closing = attached
+        .as_ref()
+        .map_or_else(|| session.ended.clone(), |kept| kept.close.clone());
     let reason = loop {
         let change = tokio::select! {
             () = asked.cancel.cancelled() => return Ok(None),
@@ -264,7 +300,9 @@ async fn listen(asked: &Asked<'_>, params: &Params<'_>) -> Outcome {
         "io.modelcontextprotocol/serverInfo": server_info(),
         "kruxos/reason": reason,
     });
-    Ok(Some(to_text(&json!({"resultType": "complete", "_meta": meta}))))
+    Ok(Some(to_text(
+        &json!({"resultType": "complete", "_meta": meta}),
+    )))
 }
 
 fn reason(attached: Option<&Attached>) -> String {
@@ -305,6 +343,9 @@ mod tests {
         assert_eq!(decode_header("=?base64?SGVsbG8=?=").unwrap(), "Hello");
         assert_eq!(decode_header("=?base64?SGVsbG8?="), None);
         assert_eq!(decode_header("=?base64?SGVs!!!bG8=?="), None);
-        assert_eq!(decode_header("=?base64?SGVsbG8=").unwrap(), "=?base64?SGVsbG8=");
+        assert_eq!(
+            decode_header("=?base64?SGVsbG8=").unwrap(),
+            "=?base64?SGVsbG8="
+        );
     }
 }

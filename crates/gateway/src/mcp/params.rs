@@ -48,7 +48,9 @@ impl Meta<'_> {
 
     /// The progress token, if it is one.
     pub(crate) fn progress(&self) -> Option<Value> {
-        self.progress_token.clone().filter(|token| token.is_string() || token.is_number())
+        self.progress_token
+            .clone()
+            .filter(|token| token.is_string() || token.is_number())
     }
 }
 
@@ -56,7 +58,10 @@ impl Meta<'_> {
 pub(crate) fn client_name(info: &Value) -> String {
     let part = |key: &str| -> String {
         let text = info[key].as_str().unwrap_or_default();
-        text.chars().filter(|c| !c.is_control()).take(MAX_CLIENT_CHARS).collect()
+        text.chars()
+            .filter(|c| !c.is_control())
+            .take(MAX_CLIENT_CHARS)
+            .collect()
     };
     format!("{}/{}", part("name"), part("version"))
 }
@@ -101,9 +106,9 @@ impl<'a> Params<'a> {
         value: Option<&'b Cow<'a, str>>,
         name: &'static str,
     ) -> Result<&'b str, Fault> {
-        value.map(|text| &**text).ok_or_else(|| {
-            Fault::new(INVALID_PARAMS, format!("invalid params: {name} is missing"))
-        })
+        value
+            .map(|text| &**text)
+            .ok_or_else(|| Fault::new(INVALID_PARAMS, format!("invalid params: {name} is missing")))
     }
 
     /// The call's arguments; absent ones are an empty object.

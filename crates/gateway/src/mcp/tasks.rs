@@ -5,7 +5,7 @@
 
 use super::params::Params;
 use super::tools::{self, object};
-use super::wire::{Fault, INVALID_PARAMS, INTERNAL_ERROR, MISSING_CAPABILITY, to_text};
+use super::wire::{Fault, INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, to_text};
 use super::{Asked, Outcome};
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
@@ -39,7 +39,10 @@ impl TaskIds {
     #[must_use]
     pub fn id_for(&self, approval: &ApprovalId, principal: &Principal) -> String {
         let tail = approval.as_str().trim_start_matches("ap_");
-        format!("task_{tail}_{}", HEXLOWER.encode(&self.code(approval, principal)))
+        format!(
+            "task_{tail}_{}",
+            HEXLOWER.encode(&self.code(approval, principal))
+        )
     }
 
     /// The request behind an id, if this gateway made the id for this principal.
@@ -57,7 +60,11 @@ impl TaskIds {
         let Some(mut mac) = self.0.clone() else {
             return Vec::new();
         };
-        for part in [PURPOSE, principal.to_string().as_bytes(), approval.as_str().as_bytes()] {
+        for part in [
+            PURPOSE,
+            principal.to_string().as_bytes(),
+            approval.as_str().as_bytes(),
+        ] {
             mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             mac.update(part);
         }
@@ -75,8 +82,11 @@ pub(crate) fn declared(capabilities: &Value) -> bool {
 /// `-32021`: the client must declare the extension to use it.
 pub(crate) fn undeclared() -> Fault {
     let needed = json!({"requiredCapabilities": {"extensions": {EXTENSION: {}}}});
-    Fault::new(MISSING_CAPABILITY, "missing required client capability: io.modelcontextprotocol/tasks")
-        .with_data(needed)
+    Fault::new(
+        MISSING_CAPABILITY,
+        "missing required client capability: io.modelcontextprotocol/tasks",
+    )
+    .with_data(needed)
 }
 
 /// The answer to `tools/call` that made a task.
@@ -143,10 +153,17 @@ pub(crate) async fn update(asked: &Asked<'_>, params: &Params<'_>) -> Outcome {
 async fn find(asked: &Asked<'_>, params: &Params<'_>) -> Result<Approval, Fault> {
     let id = Params::required(params.task_id.as_ref(), "taskId")?;
     let principal = &asked.peer.session.profile.principal;
-    let approval = asked.peer.mcp.task_ids.read(id, principal).ok_or_else(unknown)?;
+    let approval = asked
+        .peer
+        .mcp
+        .task_ids
+        .read(id, principal)
+        .ok_or_else(unknown)?;
     let found = asked.peer.mcp.gateway.store.approval(&approval).await;
     let found = found.map_err(|error| internal(CallError::from(error)))?;
-    found.filter(|approval| approval.principal == *principal).ok_or_else(unknown)
+    found
+        .filter(|approval| approval.principal == *principal)
+        .ok_or_else(unknown)
 }
 
 fn unknown() -> Fault {
@@ -158,9 +175,15 @@ fn internal(error: CallError) -> Fault {
 }
 
 fn describe(asked: &Asked<'_>, approval: &Approval, status: &str) -> Value {
-    let id = asked.peer.mcp.task_ids.id_for(&approval.id, &approval.principal);
+    let id = asked
+        .peer
+        .mcp
+        .task_ids
+        .id_for(&approval.id, &approval.principal);
     let updated = approval.decided_at.unwrap_or(approval.created_at);
-    let lives = approval.expires_at.map(|end| end.duration_since(approval.created_at).as_millis());
+    let lives = approval
+        .expires_at
+        .map(|end| end.duration_since(approval.created_at).as_millis());
     json!({
         "taskId": id,
         "status": status,
@@ -207,7 +230,10 @@ mod tests {
         assert_eq!(TaskIds::new(&[8; 32]).read(&id, &alice), None);
         assert_eq!(ids.read(approval.as_str(), &alice), None);
         let other = ApprovalId::random();
-        let swapped = id.replace(approval.as_str().trim_start_matches("ap_"), other.as_str().trim_start_matches("ap_"));
+        let swapped = id.replace(
+            approval.as_str().trim_start_matches("ap_"),
+            other.as_str().trim_start_matches("ap_"),
+        );
         assert_eq!(ids.read(&swapped, &alice), None);
     }
 

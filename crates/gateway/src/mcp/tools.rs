@@ -65,12 +65,22 @@ pub(crate) async fn call(asked: &Asked<'_>, params: &Params<'_>, takes_tasks: bo
     let request = CallRequest {
         name: name.to_owned(),
         arguments: params.arguments()?,
-        hold: if takes_tasks { Hold::Detach } else { patience(asked) },
-        progress: params._meta.as_ref().and_then(|meta| progress(meta.progress()?, asked.out)),
+        hold: if takes_tasks {
+            Hold::Detach
+        } else {
+            patience(asked)
+        },
+        progress: params
+            ._meta
+            .as_ref()
+            .and_then(|meta| progress(meta.progress()?, asked.out)),
         cancel: asked.cancel.clone(),
         metadata: facts(asked),
     };
-    let caller = Caller { session: session.clone(), interface: Interface::Mcp };
+    let caller = Caller {
+        session: session.clone(),
+        interface: Interface::Mcp,
+    };
     match gateway.call(caller, request).await {
         CallAnswer::Done(output) => Ok(Some(result(asked.version, &to_text(&output), false))),
         CallAnswer::Failed(error) => Ok(Some(failure(asked.version, &error))),
@@ -128,7 +138,11 @@ pub(crate) fn result(version: Version, body: &str, is_error: bool) -> String {
         members.push_str(r#","structuredContent":"#);
         members.push_str(body);
     }
-    members.push_str(if is_error { r#","isError":true"# } else { r#","isError":false"# });
+    members.push_str(if is_error {
+        r#","isError":true"#
+    } else {
+        r#","isError":false"#
+    });
     object(version, &members)
 }
 
@@ -147,7 +161,10 @@ pub(crate) async fn check_approval(asked: &Asked<'_>, params: &Params<'_>) -> Ou
     })?;
     let text = to_text(&status);
     // The members of an object that is never empty.
-    let members = text.trim_start_matches('{').strip_suffix('}').unwrap_or_default();
+    let members = text
+        .trim_start_matches('{')
+        .strip_suffix('}')
+        .unwrap_or_default();
     Ok(Some(object(asked.version, members)))
 }
 
@@ -176,7 +193,11 @@ mod tests {
     #[test]
     fn an_empty_result_is_an_object_in_every_revision() {
         for version in Version::ALL {
-            assert!(serde_json::from_str::<Value>(&object(version, "")).unwrap().is_object());
+            assert!(
+                serde_json::from_str::<Value>(&object(version, ""))
+                    .unwrap()
+                    .is_object()
+            );
         }
     }
 }

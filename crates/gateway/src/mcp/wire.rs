@@ -88,7 +88,12 @@ impl Fault {
     /// A fault without data, not yet tied to a message.
     #[must_use]
     pub fn new(code: i32, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), data: None, id: None }
+        Self {
+            code,
+            message: message.into(),
+            data: None,
+            id: None,
+        }
     }
 
     /// `-32602` for parameters that do not parse.
@@ -128,7 +133,11 @@ impl Fault {
             #[serde(skip_serializing_if = "Option::is_none")]
             data: Option<&'a serde_json::Value>,
         }
-        let body = Body { code: self.code, message: &self.message, data: self.data.as_ref() };
+        let body = Body {
+            code: self.code,
+            message: &self.message,
+            data: self.data.as_ref(),
+        };
         let error = to_text(&body);
         let id = self.id.as_ref().map_or("null", RequestId::as_json);
         format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
@@ -179,7 +188,10 @@ impl<'a> Envelope<'a> {
         let id = match self.id {
             None => None,
             Some(raw) => Some(RequestId::read(raw).ok_or_else(|| {
-                Fault::new(INVALID_REQUEST, "id must be a string or a number of at most 256 bytes")
+                Fault::new(
+                    INVALID_REQUEST,
+                    "id must be a string or a number of at most 256 bytes",
+                )
             })?),
         };
         let refuse = |id: Option<RequestId>, message: &'static str| {
@@ -192,10 +204,23 @@ impl<'a> Envelope<'a> {
         }
         let is_answer = self.result.is_some() || self.error.is_some();
         match (id, self.method) {
-            (Some(id), Some(method)) => Ok(Message::Request { id, method, params: self.params }),
-            (None, Some(method)) => Ok(Message::Notification { method, params: self.params }),
-            (Some(id), None) if is_answer => Ok(Message::Response { id, result: self.result }),
-            (id, None) => refuse(id, "a message needs a method, or an id with a result or an error"),
+            (Some(id), Some(method)) => Ok(Message::Request {
+                id,
+                method,
+                params: self.params,
+            }),
+            (None, Some(method)) => Ok(Message::Notification {
+                method,
+                params: self.params,
+            }),
+            (Some(id), None) if is_answer => Ok(Message::Response {
+                id,
+                result: self.result,
+            }),
+            (id, None) => refuse(
+                id,
+                "a message needs a method, or an id with a result or an error",
+            ),
         }
     }
 }
@@ -206,7 +231,10 @@ impl<'a> Envelope<'a> {
 /// `-32700` with the place of the first bad byte.
 pub fn text_of(bytes: &[u8]) -> Result<&str, Fault> {
     std::str::from_utf8(bytes).map_err(|error| {
-        Fault::new(PARSE_ERROR, format!("not UTF-8 after byte {}", error.valid_up_to()))
+        Fault::new(
+            PARSE_ERROR,
+            format!("not UTF-8 after byte {}", error.valid_up_to()),
+        )
     })
 }
 
@@ -225,7 +253,10 @@ pub fn answer(id: &RequestId, result: &str) -> String {
 /// A notification.
 #[must_use]
 pub fn notification(method: &str, params: &impl Serialize) -> String {
-    format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{}}}"#, to_text(params))
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"{method}","params":{}}}"#,
+        to_text(params)
+    )
 }
 
 /// Any value of ours as JSON. It cannot fail for the types used here; `null` if it ever did.
@@ -269,7 +300,13 @@ mod tests {
         let note = Message::read(r#"{"jsonrpc":"2.0","method":"a"}"#).unwrap();
         assert!(matches!(note, Message::Notification { .. }));
         let reply = Message::read(r#"{"jsonrpc":"2.0","id":"q","result":null}"#).unwrap();
-        assert!(matches!(reply, Message::Response { result: Some(_), .. }));
+        assert!(matches!(
+            reply,
+            Message::Response {
+                result: Some(_),
+                ..
+            }
+        ));
     }
 
     #[test]
@@ -280,7 +317,10 @@ mod tests {
             ("[]", INVALID_REQUEST),
             ("7", INVALID_REQUEST),
             (r#"{"jsonrpc":"1.0","id":1,"method":"a"}"#, INVALID_REQUEST),
-            (r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#, INVALID_REQUEST),
+            (
+                r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#,
+                INVALID_REQUEST,
+            ),
             (r#"{"jsonrpc":"2.0","id":{},"method":"a"}"#, INVALID_REQUEST),
             (r#"{"jsonrpc":"2.0","id":1}"#, INVALID_REQUEST),
             (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, INVALID_REQUEST),
@@ -293,8 +333,17 @@ mod tests {
     #[test]
     fn an_error_that_names_a_message_carries_its_id() {
         let fault = Message::read(r#"{"jsonrpc":"1.0","id":"x","method":"a"}"#).unwrap_err();
-        assert!(fault.to_text().contains(r#""id":"x""#), "{}", fault.to_text());
-        assert!(Message::read("{").unwrap_err().to_text().contains(r#""id":null"#));
+        assert!(
+            fault.to_text().contains(r#""id":"x""#),
+            "{}",
+            fault.to_text()
+        );
+        assert!(
+            Message::read("{")
+                .unwrap_err()
+                .to_text()
+                .contains(r#""id":null"#)
+        );
     }
 
     proptest! {

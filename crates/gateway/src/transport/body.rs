@@ -22,8 +22,13 @@ pub(crate) enum Problem {
 
 /// Reads at most `limit` bytes. A body that says it is larger is not begun.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if declared.and_then(|text| text.parse::<usize>().ok()).is_some_and(|length| length > limit) {
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    if declared
+        .and_then(|text| text.parse::<usize>().ok())
+        .is_some_and(|length| length > limit)
+    {
         return Err(Problem::TooLarge);
     }
     let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
@@ -40,7 +45,10 @@ impl Problem {
     pub(crate) fn response(&self, limit: usize) -> Response {
         let (status, reason) = match self {
             Problem::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "is too large"),
-            Problem::TooSlow => (StatusCode::REQUEST_TIMEOUT, "did not arrive within 60 seconds"),
+            Problem::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "did not arrive within 60 seconds",
+            ),
             Problem::Broken => (StatusCode::BAD_REQUEST, "broke off"),
         };
         let expected = format!("at most {limit} bytes (server.max_message_bytes)");

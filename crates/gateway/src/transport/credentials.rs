@@ -38,7 +38,11 @@ pub(crate) fn from_head(
 ///
 /// # Errors
 /// See [`crate::auth::Tokens::authenticate`]; an agent's name that is not the token's is refused too.
-pub(crate) fn from_meta(gateway: &Gateway, meta: Option<Meta<'_>>, ends: Ends) -> Result<Identity, CallError> {
+pub(crate) fn from_meta(
+    gateway: &Gateway,
+    meta: Option<Meta<'_>>,
+    ends: Ends,
+) -> Result<Identity, CallError> {
     let peer = ends.peer.ip();
     let Some(credentials) = meta.and_then(|meta| meta.auth) else {
         return Err(gateway.tokens.missing(peer));
@@ -61,7 +65,10 @@ fn bearer(value: &str) -> Option<&str> {
 
 /// One parameter of the query, percent-decoded as far as tokens and names need.
 pub(crate) fn query_value(uri: &Uri, name: &str) -> Option<String> {
-    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    let pairs = uri
+        .query()?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='));
     let raw = pairs.into_iter().find(|(key, _)| *key == name)?.1;
     let mut decoded = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
@@ -76,7 +83,9 @@ pub(crate) fn query_value(uri: &Uri, name: &str) -> Option<String> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -38,7 +38,10 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(mcp: Arc<Mcp>) -> Self {
-        Self { mcp, sessions: LegacySessions::default() }
+        Self {
+            mcp,
+            sessions: LegacySessions::default(),
+        }
     }
 }
 
@@ -90,8 +93,16 @@ pub(crate) fn toolset(http: &Http, uri: &http::Uri) -> Result<Option<Arc<str>>, 
         return Ok(Some(name.into()));
     }
     let names: Vec<&str> = known.keys().map(String::as_str).collect();
-    let expected = if names.is_empty() { "none is configured".to_owned() } else { names.join(", ") };
-    Err(CallError::invalid_input("toolset", "there is no toolset of this name", &expected))
+    let expected = if names.is_empty() {
+        "none is configured".to_owned()
+    } else {
+        names.join(", ")
+    };
+    Err(CallError::invalid_input(
+        "toolset",
+        "there is no toolset of this name",
+        &expected,
+    ))
 }
 
 /// Who asks, as far as the head tells.
@@ -202,7 +213,10 @@ async fn answer_post(
             Ok(streaming::modern(peer, bytes.clone(), header_facts(headers), accepts_events).await)
         }
         Ok(_) => Ok(fault(
-            &Fault::new(INVALID_REQUEST, "Mcp-Session-Id is missing; begin with initialize"),
+            &Fault::new(
+                INVALID_REQUEST,
+                "Mcp-Session-Id is missing; begin with initialize",
+            ),
             StatusCode::BAD_REQUEST,
         )),
         Err(problem) => Ok(fault(&problem, StatusCode::BAD_REQUEST)),
@@ -250,13 +264,22 @@ async fn listen(http: &Arc<Http>, request: Request) -> Result<Response, CallErro
         over_http: true,
     };
     let attached = peer.attach(&format!("{}@{}", agreed.client, ends.peer.ip()))?;
-    let until = Until { replaced: session.take_listener(), attached };
+    let until = Until {
+        replaced: session.take_listener(),
+        attached,
+    };
     tell_changes(http, &session);
     let (from, is_new) = match last.filter(|_| resumable) {
         Some(place) => (place, false),
         None => (session.log.listen(), true),
     };
-    Ok(sse::follow(session.log.clone(), from, resumable, is_new, Some(until)))
+    Ok(sse::follow(
+        session.log.clone(),
+        from,
+        resumable,
+        is_new,
+        Some(until),
+    ))
 }
 
 /// From the first listening stream on, writes changes into the session's log, so that a client that
@@ -330,7 +353,10 @@ async fn session_of(http: &Http, parts: &Parts) -> Result<Found, CallError> {
 }
 
 fn no_session() -> Response {
-    fault(&Fault::new(INVALID_REQUEST, "session not found; begin with initialize"), StatusCode::NOT_FOUND)
+    fault(
+        &Fault::new(INVALID_REQUEST, "session not found; begin with initialize"),
+        StatusCode::NOT_FOUND,
+    )
 }
 
 pub(crate) fn fault(fault: &Fault, status: StatusCode) -> Response {
@@ -368,14 +394,24 @@ fn header_facts(headers: &HeaderMap) -> HeaderFacts {
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     accept.contains("text/event-stream") || accept.contains("*/*")
 }
 
 /// A browser form cannot send this type, so a page cannot post here without being asked first.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    kind.split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case("application/json")
 }
 
 /// The body of a request whose sender is proved, or the answer that refuses it.
@@ -389,8 +425,10 @@ pub(crate) async fn proved_body(
     let identity = from_head(gateway, &parts.headers, &parts.uri, ends)
         .unwrap_or_else(|| Err(gateway.tokens.missing(ends.peer.ip())))?;
     if !is_json(&parts.headers) {
-        let refused =
-            refusal::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json\n");
+        let refused = refusal::text(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body must be application/json\n",
+        );
         return Ok(Err(refused));
     }
     let limit = gateway.config.server.max_message_bytes;

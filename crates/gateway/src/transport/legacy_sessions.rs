@@ -44,10 +44,7 @@ pub(crate) struct LegacySessions(Mutex<HashMap<String, Arc<LegacySession>>>);
 
 impl LegacySessions {
     /// A session that is not yet known to anyone; [`LegacySessions::keep`] makes it so.
-    pub(crate) fn prepare(
-        session: &Arc<AgentSession>,
-        id_is_proof: bool,
-    ) -> Arc<LegacySession> {
+    pub(crate) fn prepare(session: &Arc<AgentSession>, id_is_proof: bool) -> Arc<LegacySession> {
         let ended = session.ended.child_token();
         Arc::new(LegacySession {
             id: random_base32(ID_CHARACTERS),
@@ -67,8 +64,11 @@ impl LegacySessions {
         let mut all = self.lock();
         all.retain(|_, session| !session.ended.is_cancelled());
         let principal = &new.session.profile.principal;
-        let mut own: Vec<_> =
-            all.values().filter(|known| known.session.profile.principal == *principal).cloned().collect();
+        let mut own: Vec<_> = all
+            .values()
+            .filter(|known| known.session.profile.principal == *principal)
+            .cloned()
+            .collect();
         own.sort_by_key(|known| std::cmp::Reverse(known.last_used()));
         for old in own.into_iter().skip(MAX_PER_PRINCIPAL - 1) {
             old.ended.cancel();
@@ -79,7 +79,8 @@ impl LegacySessions {
 
     /// A live session by its id, for the principal that made it and nobody else.
     pub(crate) fn get(&self, id: &str, principal: &Principal) -> Option<Arc<LegacySession>> {
-        self.any(id).filter(|known| known.session.profile.principal == *principal)
+        self.any(id)
+            .filter(|known| known.session.profile.principal == *principal)
     }
 
     /// A live session whose id proves its caller.

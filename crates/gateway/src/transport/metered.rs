@@ -36,7 +36,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         if let Some(left) = &mut self.left {
             match left.checked_sub(read) {
                 Some(rest) => *left = rest,
-                None => return Poll::Ready(Err(io::Error::other("too much before the sender was proved"))),
+                None => {
+                    return Poll::Ready(Err(io::Error::other(
+                        "too much before the sender was proved",
+                    )));
+                }
             }
         }
         result
@@ -44,7 +48,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 

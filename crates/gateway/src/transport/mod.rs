@@ -72,7 +72,13 @@ pub async fn serve(gateway: Gateway, listener: TcpListener) {
             }
         };
         match slots.clone().try_acquire_owned() {
-            Ok(slot) => drop(gateway.tasks.spawn(connection(gateway.clone(), router.clone(), stream, peer, slot))),
+            Ok(slot) => drop(gateway.tasks.spawn(connection(
+                gateway.clone(),
+                router.clone(),
+                stream,
+                peer,
+                slot,
+            ))),
             Err(_) => drop(gateway.tasks.spawn(turn_away(stream))),
         }
     }
@@ -84,7 +90,10 @@ fn router(http: Arc<Http>) -> Router {
         .route("/mcp", any(http::mcp))
         .route("/rpc", post(rpc::rpc))
         .fallback(http::not_found)
-        .layer(axum::middleware::from_fn_with_state(http.clone(), security::check))
+        .layer(axum::middleware::from_fn_with_state(
+            http.clone(),
+            security::check,
+        ))
         .with_state(http)
 }
 
@@ -142,7 +151,10 @@ async fn turn_away(mut stream: TcpStream) {
         stream.write_all(ANSWER).await?;
         stream.shutdown().await
     };
-    if !matches!(tokio::time::timeout(Duration::from_secs(1), told).await, Ok(Ok(()))) {
+    if !matches!(
+        tokio::time::timeout(Duration::from_secs(1), told).await,
+        Ok(Ok(()))
+    ) {
         tracing::debug!("a refused client left before it was told");
     }
 }

@@ -18,7 +18,10 @@ pub(crate) fn refusal(error: &CallError) -> Response {
 pub(crate) fn decorate(response: &mut Response, error: &CallError) {
     let headers = response.headers_mut();
     if response_needs_challenge(error.error_type()) {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kruxos\""));
+        headers.insert(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"kruxos\""),
+        );
     }
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -47,12 +50,20 @@ pub(crate) fn status_of(error: ErrorType) -> StatusCode {
 
 /// A JSON response.
 pub(crate) fn json(status: StatusCode, body: String) -> Response {
-    with_body(status, HeaderValue::from_static("application/json"), Body::from(body))
+    with_body(
+        status,
+        HeaderValue::from_static("application/json"),
+        Body::from(body),
+    )
 }
 
 /// A plain-text response.
 pub(crate) fn text(status: StatusCode, body: &'static str) -> Response {
-    with_body(status, HeaderValue::from_static("text/plain; charset=utf-8"), Body::from(body))
+    with_body(
+        status,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        Body::from(body),
+    )
 }
 
 /// A response without a body.
@@ -65,7 +76,9 @@ pub(crate) fn empty(status: StatusCode) -> Response {
 /// 405 with the methods that are allowed.
 pub(crate) fn not_allowed(allowed: &'static str) -> Response {
     let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
-    response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+    response
+        .headers_mut()
+        .insert(http::header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
@@ -74,7 +87,13 @@ pub(crate) fn with_body(status: StatusCode, kind: HeaderValue, body: Body) -> Re
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, kind);
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    headers.insert(
+        http::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    );
+    headers.insert(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }

@@ -5,8 +5,8 @@ use super::refusal::{self, decorate, status_of};
 use crate::call::{CallAnswer, CallRequest, Caller, Hold};
 use crate::mcp::approval_status;
 use crate::mcp::wire::{
-    Fault, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, Message, PARSE_ERROR, RequestId, answer,
-    params, text_of, to_text,
+    Fault, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, Message, PARSE_ERROR, RequestId,
+    answer, params, text_of, to_text,
 };
 use crate::session::AgentSession;
 use axum::extract::{Request, State};
@@ -40,7 +40,10 @@ pub(crate) async fn rpc(State(http): State<Arc<Http>>, request: Request) -> Resp
         Ok(session) => session,
         Err(error) => return refused(&error),
     };
-    let door = Rpc { http: &http, session };
+    let door = Rpc {
+        http: &http,
+        session,
+    };
     let text = match text_of(&bytes) {
         Ok(text) => text,
         Err(problem) => return refusal::json(StatusCode::OK, problem.to_text()),
@@ -115,7 +118,9 @@ impl Rpc<'_> {
     async fn batch(&self, text: &str) -> Option<String> {
         let messages: Vec<&RawValue> = match serde_json::from_str(text) {
             Ok(messages) => messages,
-            Err(error) => return Some(Fault::new(PARSE_ERROR, format!("not JSON: {error}")).to_text()),
+            Err(error) => {
+                return Some(Fault::new(PARSE_ERROR, format!("not JSON: {error}")).to_text());
+            }
         };
         if messages.is_empty() || messages.len() > MAX_BATCH {
             return Some(Fault::new(INVALID_REQUEST, "a batch holds 1 to 100 messages").to_text());
@@ -153,7 +158,9 @@ impl Rpc<'_> {
             "session.create" => Ok(self.session_facts()),
             "session.end" => {
                 let gateway = &self.http.mcp.gateway;
-                gateway.end_session(&self.session.profile.principal, "ended by the client").await;
+                gateway
+                    .end_session(&self.session.profile.principal, "ended by the client")
+                    .await;
                 Ok(json!({"ended": true, "session_id": self.session.id.as_str()}))
             }
             "approvals.status" => self.approval(&params::<ApprovalStatus>(raw)?).await,
@@ -186,8 +193,14 @@ impl Rpc<'_> {
 
     fn describe(&self, wanted: &Describe) -> Result<Value, Fault> {
         let gateway = &self.http.mcp.gateway;
-        let one = gateway.catalog.resolve(&wanted.name).map_err(|error| fault_of(&error))?;
-        let tier = gateway.policy.current().listed_tier(&self.session.profile.principal, one);
+        let one = gateway
+            .catalog
+            .resolve(&wanted.name)
+            .map_err(|error| fault_of(&error))?;
+        let tier = gateway
+            .policy
+            .current()
+            .listed_tier(&self.session.profile.principal, one);
         let errors: Vec<Value> = one
             .errors
             .iter()
@@ -223,7 +236,10 @@ impl Rpc<'_> {
             cancel: CancellationToken::new(),
             metadata: Object::new(),
         };
-        let caller = Caller { session: self.session.clone(), interface: Interface::Rpc };
+        let caller = Caller {
+            session: self.session.clone(),
+            interface: Interface::Rpc,
+        };
         match gateway.call(caller, request).await {
             CallAnswer::Done(output) => Ok(output),
             CallAnswer::Failed(error) | CallAnswer::Pending(_, error) => Err(fault_of(&error)),
@@ -235,7 +251,8 @@ impl Rpc<'_> {
         let wait = Duration::from_secs(wanted.wait_seconds.unwrap_or(0));
         let principal = &self.session.profile.principal;
         let status =
-            approval_status::status(&self.http.mcp.gateway, principal, &wanted.request_id, wait).await;
+            approval_status::status(&self.http.mcp.gateway, principal, &wanted.request_id, wait)
+                .await;
         status.map_err(|error| fault_of(&error))
     }
 

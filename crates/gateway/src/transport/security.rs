@@ -27,7 +27,9 @@ pub(crate) async fn check(
     match ends.map(|ends| inspect(request.headers(), server, ends)) {
         Some(Ok(())) => next.run(request).await,
         Some(Err(refused)) => refusal(&refused.error()),
-        None => refusal(&CallError::internal_failure("a request came without its connection")),
+        None => refusal(&CallError::internal_failure(
+            "a request came without its connection",
+        )),
     }
 }
 
@@ -44,12 +46,17 @@ impl Refused {
         CallError::new(ErrorType::PermissionDenied)
             .with("operation", "connect")
             .with("path", "/")
-            .detail(format!("The {header} header is not one this gateway answers to; see {key}."))
+            .detail(format!(
+                "The {header} header is not one this gateway answers to; see {key}."
+            ))
     }
 }
 
 fn inspect(headers: &HeaderMap, server: &Server, ends: Ends) -> Result<(), Refused> {
-    let host_refused = Refused { header: "Host", key: "server.allowed_hosts" };
+    let host_refused = Refused {
+        header: "Host",
+        key: "server.allowed_hosts",
+    };
     let Some(host) = only(headers, &HOST) else {
         return Err(host_refused);
     };
@@ -59,7 +66,10 @@ fn inspect(headers: &HeaderMap, server: &Server, ends: Ends) -> Result<(), Refus
     if headers.contains_key(ORIGIN)
         && !only(headers, &ORIGIN).is_some_and(|origin| origin_allowed(origin, server, ends))
     {
-        return Err(Refused { header: "Origin", key: "server.allowed_origins" });
+        return Err(Refused {
+            header: "Origin",
+            key: "server.allowed_origins",
+        });
     }
     Ok(())
 }
@@ -95,10 +105,17 @@ fn is_own_name(name: &str, server: &Server, ends: Ends) -> bool {
 
 /// The gateway's own origin, with its own port, or a configured one. `null` and other schemes are not.
 fn origin_allowed(origin: &str, server: &Server, ends: Ends) -> bool {
-    if server.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
+    if server
+        .allowed_origins
+        .iter()
+        .any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    {
         return true;
     }
-    let Some(host) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) else {
+    let Some(host) = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"))
+    else {
         return false;
     };
     let default = if origin.starts_with("https") { 443 } else { 80 };
@@ -109,7 +126,10 @@ fn origin_allowed(origin: &str, server: &Server, ends: Ends) -> bool {
 /// `name`, `name:port`, `[v6]` or `[v6]:port` without the port.
 fn name_of(host: &str) -> &str {
     if host.starts_with('[') {
-        return host.find(']').and_then(|end| host.get(..=end)).unwrap_or(host);
+        return host
+            .find(']')
+            .and_then(|end| host.get(..=end))
+            .unwrap_or(host);
     }
     host.split_once(':').map_or(host, |(name, _)| name)
 }
@@ -129,7 +149,10 @@ mod tests {
             allowed_origins: vec!["https://app.example".to_owned()],
             ..Server::default()
         };
-        let ends = Ends { peer: "10.0.0.9:1".parse().unwrap(), local: "10.0.0.5:7700".parse().unwrap() };
+        let ends = Ends {
+            peer: "10.0.0.9:1".parse().unwrap(),
+            local: "10.0.0.5:7700".parse().unwrap(),
+        };
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
         if let Some(origin) = origin {
@@ -141,14 +164,28 @@ mod tests {
     #[test]
     fn only_our_own_names_are_hosts() {
         for good in [
-            "localhost", "LOCALHOST:7700", "127.0.0.1:7700", "127.8.8.8", "[::1]:7700", "10.0.0.5:7700",
-            "gate.example", "gate.example:8443", "localhost:9",
+            "localhost",
+            "LOCALHOST:7700",
+            "127.0.0.1:7700",
+            "127.8.8.8",
+            "[::1]:7700",
+            "10.0.0.5:7700",
+            "gate.example",
+            "gate.example:8443",
+            "localhost:9",
         ] {
             assert_eq!(verdict(good, None), Ok(()), "{good}");
         }
         for bad in [
-            "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.6", "0.0.0.0",
-            "[::1", "", "localhost@evil.example", "2130706433",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.6",
+            "0.0.0.0",
+            "[::1",
+            "",
+            "localhost@evil.example",
+            "2130706433",
         ] {
             assert_eq!(verdict(bad, None), Err("Host"), "{bad}");
         }
@@ -156,12 +193,22 @@ mod tests {
 
     #[test]
     fn an_origin_must_be_ours_or_listed_whatever_the_host() {
-        for good in ["http://localhost:7700", "http://127.0.0.1:7700", "https://app.example"] {
+        for good in [
+            "http://localhost:7700",
+            "http://127.0.0.1:7700",
+            "https://app.example",
+        ] {
             assert_eq!(verdict("localhost:7700", Some(good)), Ok(()), "{good}");
         }
         for bad in [
-            "http://evil.example", "null", "http://localhost:3000", "http://localhost", "file://",
-            "https://app.example.evil", "http://localhost:7700.evil.example", "http://localhost:7700/x",
+            "http://evil.example",
+            "null",
+            "http://localhost:3000",
+            "http://localhost",
+            "file://",
+            "https://app.example.evil",
+            "http://localhost:7700.evil.example",
+            "http://localhost:7700/x",
         ] {
             assert_eq!(verdict("localhost:7700", Some(bad)), Err("Origin"), "{bad}");
         }

@@ -43,7 +43,10 @@ impl Place {
     /// Reads `Last-Event-ID`.
     pub(crate) fn read(id: &str) -> Option<Self> {
         let (stream, number) = id.trim().split_once('-')?;
-        Some(Self { stream: stream.parse().ok()?, number: number.parse().ok()? })
+        Some(Self {
+            stream: stream.parse().ok()?,
+            number: number.parse().ok()?,
+        })
     }
 }
 
@@ -67,7 +70,10 @@ struct Kept {
 
 impl Default for EventLog {
     fn default() -> Self {
-        Self { inner: Mutex::default(), changed: watch::channel(0).0 }
+        Self {
+            inner: Mutex::default(),
+            changed: watch::channel(0).0,
+        }
     }
 }
 
@@ -79,14 +85,20 @@ impl EventLog {
         let stream = kept.next_stream;
         kept.open.insert(stream);
         kept.last += 1;
-        Place { stream, number: kept.last }
+        Place {
+            stream,
+            number: kept.last,
+        }
     }
 
     /// Opens the listening stream, or takes it up after `from`.
     pub(crate) fn listen(&self) -> Place {
         let mut kept = self.lock();
         kept.open.insert(0);
-        Place { stream: 0, number: kept.last }
+        Place {
+            stream: 0,
+            number: kept.last,
+        }
     }
 
     /// Adds an event.
@@ -95,7 +107,8 @@ impl EventLog {
         kept.last += 1;
         let number = kept.last;
         kept.bytes += data.len();
-        kept.events.push_back((Place { stream, number }, data.into()));
+        kept.events
+            .push_back((Place { stream, number }, data.into()));
         while kept.events.len() > KEPT_EVENTS || kept.bytes > KEPT_BYTES && kept.events.len() > 1 {
             if let Some((_, gone)) = kept.events.pop_front() {
                 kept.bytes -= gone.len();
@@ -126,12 +139,14 @@ impl EventLog {
             .iter()
             .find(|(at, _)| at.stream == place.stream && at.number > place.number)
             .cloned();
-        let goes_on = kept.open.contains(&place.stream) && (found.is_some() || !kept.broken.remove(&place.stream));
+        let goes_on = kept.open.contains(&place.stream)
+            && (found.is_some() || !kept.broken.remove(&place.stream));
         (found, goes_on)
     }
 
     fn wake(&self) {
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -199,7 +214,14 @@ pub(crate) fn follow(
 ) -> Response {
     let changed = log.changed.subscribe();
     let first = (resumable && is_new).then(|| priming(from));
-    let reader = Reader { log, at: from, changed, first, until, over: false };
+    let reader = Reader {
+        log,
+        at: from,
+        changed,
+        first,
+        until,
+        over: false,
+    };
     respond(stream::unfold(reader, move |mut reader| async move {
         let bytes = next(&mut reader, resumable).await?;
         Some((bytes, reader))
@@ -245,8 +267,14 @@ pub(crate) fn respond(events: impl Stream<Item = Bytes> + Send + 'static) -> Res
     let kind = HeaderValue::from_static("text/event-stream");
     let mut response = super::refusal::with_body(StatusCode::OK, kind, body);
     let headers = response.headers_mut();
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(
+        http::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-transform"),
+    );
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
     response
 }
 
@@ -285,9 +313,20 @@ mod tests {
 
     #[test]
     fn event_ids_round_trip_and_nonsense_is_none() {
-        let place = Place { stream: 3, number: 77 };
+        let place = Place {
+            stream: 3,
+            number: 77,
+        };
         assert_eq!(Place::read(&place.id()), Some(place));
-        for bad in ["", "3", "3-", "-7", "a-b", "3-7-9", "99999999999999999999-1"] {
+        for bad in [
+            "",
+            "3",
+            "3-",
+            "-7",
+            "a-b",
+            "3-7-9",
+            "99999999999999999999-1",
+        ] {
             assert_eq!(Place::read(bad), None, "{bad}");
         }
     }

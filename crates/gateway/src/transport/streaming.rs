@@ -39,7 +39,15 @@ async fn work(
 
 /// One message whose answer is plain JSON.
 pub(crate) async fn one(peer: Peer, era: Era, bytes: Bytes, headers: Option<HeaderFacts>) -> Reply {
-    work(peer, era, bytes, headers, Outbox::closed(), CancellationToken::new()).await
+    work(
+        peer,
+        era,
+        bytes,
+        headers,
+        Outbox::closed(),
+        CancellationToken::new(),
+    )
+    .await
 }
 
 /// A request of 2026-07-28. The client leaving cancels it: dropping this future, or the stream that
@@ -53,8 +61,15 @@ pub(crate) async fn modern(
     let cancel = CancellationToken::new();
     let guard = cancel.clone().drop_guard();
     if !accepts_events {
-        let reply =
-            work(peer, Era::Modern, bytes, Some(headers), Outbox::closed(), cancel).await;
+        let reply = work(
+            peer,
+            Era::Modern,
+            bytes,
+            Some(headers),
+            Outbox::closed(),
+            cancel,
+        )
+        .await;
         return of_reply(reply);
     }
     let (out, mut messages) = Outbox::new();
@@ -75,7 +90,12 @@ pub(crate) async fn modern(
     };
     let mut waiting = VecDeque::new();
     push(first, &mut waiting);
-    live(Live { answer: Some(answer), messages, waiting, _guard: guard })
+    live(Live {
+        answer: Some(answer),
+        messages,
+        waiting,
+        _guard: guard,
+    })
 }
 
 /// A stream that is bound to its connection.
@@ -136,12 +156,25 @@ pub(crate) async fn legacy(
         return batch(peer, bytes).await;
     }
     if !accepts_events {
-        let work = work(peer, Era::Legacy, bytes, None, Outbox::closed(), CancellationToken::new());
+        let work = work(
+            peer,
+            Era::Legacy,
+            bytes,
+            None,
+            Outbox::closed(),
+            CancellationToken::new(),
+        );
         return finished(tasks.spawn(work).await);
     }
     let (out, mut messages) = Outbox::new();
-    let mut answer =
-        tasks.spawn(work(peer, Era::Legacy, bytes, None, out, CancellationToken::new()));
+    let mut answer = tasks.spawn(work(
+        peer,
+        Era::Legacy,
+        bytes,
+        None,
+        out,
+        CancellationToken::new(),
+    ));
     let first = tokio::select! {
         biased;
         Some(first) = messages.recv() => Some(first),
@@ -156,7 +189,10 @@ pub(crate) async fn legacy(
         }
     };
     let place = session.log.open();
-    let resumable = session.link.agreed().is_some_and(|agreed| agreed.version.has_resumable_streams());
+    let resumable = session
+        .link
+        .agreed()
+        .is_some_and(|agreed| agreed.version.has_resumable_streams());
     let log = session.log.clone();
     drop(tasks.spawn(pump(session, place.stream, first, messages, answer)));
     sse::follow(log, place, resumable, true, None)
@@ -203,13 +239,22 @@ fn crashed(error: tokio::task::JoinError) -> Reply {
 }
 
 async fn batch(peer: Peer, bytes: Bytes) -> Response {
-    let allowed = peer.link.as_ref().and_then(|link| link.agreed()).is_some_and(|agreed| agreed.version.has_batches());
+    let allowed = peer
+        .link
+        .as_ref()
+        .and_then(|link| link.agreed())
+        .is_some_and(|agreed| agreed.version.has_batches());
     if !allowed {
         let message = "batches are not part of the revision that this session speaks";
-        return fault(&Fault::new(INVALID_REQUEST, message), StatusCode::BAD_REQUEST);
+        return fault(
+            &Fault::new(INVALID_REQUEST, message),
+            StatusCode::BAD_REQUEST,
+        );
     }
     let tasks = peer.mcp.gateway.tasks.clone();
-    let replies = tasks.spawn(async move { answer_batch(&peer, &bytes).await }).await;
+    let replies = tasks
+        .spawn(async move { answer_batch(&peer, &bytes).await })
+        .await;
     match replies {
         Ok(reply) => of_reply(reply),
         Err(error) => of_reply(crashed(error)),
@@ -247,5 +292,8 @@ async fn answer_batch(peer: &Peer, bytes: &[u8]) -> Reply {
     if texts.is_empty() {
         return Reply::silent();
     }
-    Reply { text: Some(format!("[{}]", texts.join(","))), status: 0 }
+    Reply {
+        text: Some(format!("[{}]", texts.join(","))),
+        status: 0,
+    }
 }

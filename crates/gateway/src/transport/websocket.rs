@@ -68,7 +68,10 @@ type AtWork = FuturesUnordered<BoxFuture<'static, Reply>>;
 
 /// Whether a request wants to become a WebSocket.
 pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
-    let value = headers.get(UPGRADE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = headers
+        .get(UPGRADE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     value.eq_ignore_ascii_case("websocket")
 }
 
@@ -109,7 +112,9 @@ pub(crate) async fn upgrade(http: Arc<Http>, request: Request) -> Result<Respons
 
 fn key(method: &Method, headers: &HeaderMap) -> Option<String> {
     let connection = headers.get(CONNECTION)?.to_str().ok()?;
-    let upgrades = connection.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+    let upgrades = connection
+        .split(',')
+        .any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
     let version = headers.get(SEC_WEBSOCKET_VERSION)?;
     let key = headers.get(SEC_WEBSOCKET_KEY)?;
     let good = method == Method::GET && upgrades && version == "13";
@@ -117,9 +122,13 @@ fn key(method: &Method, headers: &HeaderMap) -> Option<String> {
 }
 
 fn not_a_handshake() -> Response {
-    let mut response =
-        refusal::text(StatusCode::UPGRADE_REQUIRED, "not a WebSocket handshake of version 13\n");
-    response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    let mut response = refusal::text(
+        StatusCode::UPGRADE_REQUIRED,
+        "not a WebSocket handshake of version 13\n",
+    );
+    response
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     response
 }
 
@@ -140,7 +149,10 @@ fn switch(accept: &str, speaks_mcp: bool) -> Response {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     if speaks_mcp {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        headers.insert(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(SUBPROTOCOL),
+        );
     }
     response
 }
@@ -149,7 +161,9 @@ fn switch(accept: &str, speaks_mcp: bool) -> Response {
 /// is a client of its own.
 fn client(headers: &HeaderMap) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let named = headers.get(&CLIENT_HEADER).and_then(|value| value.to_str().ok());
+    let named = headers
+        .get(&CLIENT_HEADER)
+        .and_then(|value| value.to_str().ok());
     match named.filter(|name| !name.is_empty() && name.len() <= 64) {
         Some(name) => format!("named {name}"),
         None => format!("websocket {}", NEXT.fetch_add(1, Ordering::Relaxed)),
@@ -189,7 +203,10 @@ impl Setup {
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
-        let meter = Metered::new(TokioIo::new(upgraded), proved.is_none().then_some(UNPROVED_BODY_BYTES));
+        let meter = Metered::new(
+            TokioIo::new(upgraded),
+            proved.is_none().then_some(UNPROVED_BODY_BYTES),
+        );
         let mut socket = WebSocketStream::from_raw_socket(meter, Role::Server, Some(config)).await;
         let (session, attached, first) = match proved {
             Some((session, attached)) => (session, attached, None),
@@ -296,8 +313,18 @@ impl Connection {
     }
 
     async fn turn(&mut self, socket: &mut Socket) -> Next {
-        let alarm = self.heard + PING_EVERY + if self.pinged { PONG_WITHIN } else { Duration::ZERO };
-        let tells = self.peer.link.as_ref().is_some_and(|link| link.is_initialized());
+        let alarm = self.heard
+            + PING_EVERY
+            + if self.pinged {
+                PONG_WITHIN
+            } else {
+                Duration::ZERO
+            };
+        let tells = self
+            .peer
+            .link
+            .as_ref()
+            .is_some_and(|link| link.is_initialized());
         tokio::select! {
             biased;
             () = self.attached.close.cancelled() => self.leave(socket).await,
@@ -320,9 +347,10 @@ impl Connection {
                 self.begin(text);
                 Next::Go
             }
-            Some(Ok(Message::Binary(_))) => {
-                Next::Close(close_frame(CloseCode::Unsupported, "one JSON-RPC message a text frame"))
-            }
+            Some(Ok(Message::Binary(_))) => Next::Close(close_frame(
+                CloseCode::Unsupported,
+                "one JSON-RPC message a text frame",
+            )),
             Some(Ok(Message::Close(_))) | None => Next::Gone,
             Some(Ok(_)) => Next::Go,
             Some(Err(Error::Capacity(error))) => {
@@ -330,7 +358,9 @@ impl Connection {
                 Next::Close(close_frame(CloseCode::Size, &reason))
             }
             Some(Err(Error::Utf8(_))) => {
-                let fault = text_of(b"\xff").err().unwrap_or_else(|| Fault::new(INVALID_REQUEST, ""));
+                let fault = text_of(b"\xff")
+                    .err()
+                    .unwrap_or_else(|| Fault::new(INVALID_REQUEST, ""));
                 write(socket, Message::text(fault.to_text())).await;
                 Next::Close(close_frame(CloseCode::Invalid, "text frames are UTF-8"))
             }
@@ -377,7 +407,12 @@ impl Connection {
             // The reader fell behind; the list may have changed meanwhile.
             None => Some(Change::Tools),
         };
-        let level = self.peer.link.as_ref().map(|link| link.log_level()).unwrap_or_default();
+        let level = self
+            .peer
+            .link
+            .as_ref()
+            .map(|link| link.log_level())
+            .unwrap_or_default();
         match change.and_then(|change| change.legacy(level)) {
             Some(text) => written(write(socket, Message::text(text)).await),
             None => Next::Go,
@@ -417,10 +452,14 @@ impl Connection {
 
 /// A connection that has initialized speaks that revision; every other request speaks for itself.
 fn era(peer: &Peer, message: &Incoming<'_>) -> Era {
-    let agreed = peer.link.as_ref().is_some_and(|link| link.agreed().is_some());
+    let agreed = peer
+        .link
+        .as_ref()
+        .is_some_and(|link| link.agreed().is_some());
     match message {
         Incoming::Request { method, params, .. } if !agreed => {
-            let says_itself = crate::mcp::meta_of(*params).is_some_and(|meta| meta.version.is_some());
+            let says_itself =
+                crate::mcp::meta_of(*params).is_some_and(|meta| meta.version.is_some());
             let legacy = matches!(&**method, "initialize" | "ping") && !says_itself;
             if legacy { Era::Legacy } else { Era::Modern }
         }
@@ -442,7 +481,10 @@ fn written(good: bool) -> Next {
 
 /// Writes one frame; false when the client is gone or does not read.
 async fn write(socket: &mut Socket, message: Message) -> bool {
-    matches!(timeout(WRITE_WITHIN, socket.send(message)).await, Ok(Ok(())))
+    matches!(
+        timeout(WRITE_WITHIN, socket.send(message)).await,
+        Ok(Ok(()))
+    )
 }
 
 fn close_frame(code: CloseCode, reason: &str) -> CloseFrame {
@@ -450,7 +492,10 @@ fn close_frame(code: CloseCode, reason: &str) -> CloseFrame {
     while !reason.is_char_boundary(end) {
         end -= 1;
     }
-    CloseFrame { code, reason: reason.get(..end).unwrap_or_default().into() }
+    CloseFrame {
+        code,
+        reason: reason.get(..end).unwrap_or_default().into(),
+    }
 }
 
 /// Says why and waits until the client has had time to read it: what it still sends is thrown away,
@@ -462,7 +507,10 @@ async fn bid_farewell(socket: &mut Socket, frame: CloseFrame) {
     let mut rest = [0u8; 4096];
     let raw = socket.get_mut();
     raw.lift();
-    let emptied = timeout(LINGER, async { while matches!(raw.read(&mut rest).await, Ok(1..)) {} }).await;
+    let emptied = timeout(LINGER, async {
+        while matches!(raw.read(&mut rest).await, Ok(1..)) {}
+    })
+    .await;
     if emptied.is_err() {
         tracing::debug!("a client did not close its end");
     }

@@ -15,15 +15,15 @@ const RESULT_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How a request stops being pending, other than by expiry.
 #[derive(Debug, Clone)]
-pub(super) struct Leave {
-    pub(super) to: ApprovalState,
-    pub(super) scope: Option<&'static str>,
-    pub(super) by: Option<String>,
-    pub(super) reason: Option<String>,
+pub(crate) struct Leave {
+    pub(crate) to: ApprovalState,
+    pub(crate) scope: Option<&'static str>,
+    pub(crate) by: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// One request with all its parts.
-pub(super) fn find(
+pub(crate) fn find(
     conn: &Connection,
     sealer: &Sealer,
     id: &ApprovalId,
@@ -33,7 +33,7 @@ pub(super) fn find(
 }
 
 /// `pending → approved | rejected | cancelled` while it is not due; when it is, `pending → expired`.
-pub(super) fn leave_pending(
+pub(crate) fn leave_pending(
     conn: &Connection,
     sealer: &Sealer,
     id: &ApprovalId,
@@ -63,7 +63,7 @@ pub(super) fn leave_pending(
 }
 
 /// Whether [`expire`] would change anything.
-pub(super) fn is_any_due(conn: &Connection, now: Timestamp) -> Result<bool, StoreError> {
+pub(crate) fn is_any_due(conn: &Connection, now: Timestamp) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM approvals WHERE state = 'pending' \
                AND expires_at <= ?1) OR EXISTS (SELECT 1 FROM approvals \
                WHERE sealed_result IS NOT NULL AND finished_at < ?2)";
@@ -73,7 +73,7 @@ pub(super) fn is_any_due(conn: &Connection, now: Timestamp) -> Result<bool, Stor
 }
 
 /// `pending → expired` for everything due; drops results that were kept long enough.
-pub(super) fn expire(
+pub(crate) fn expire(
     conn: &Connection,
     sealer: &Sealer,
     now: Timestamp,
@@ -97,7 +97,7 @@ fn results_before(now: Timestamp) -> i64 {
 }
 
 /// `approved → executing`.
-pub(super) fn claim(
+pub(crate) fn claim(
     conn: &Connection,
     sealer: &Sealer,
     id: &ApprovalId,
@@ -117,7 +117,7 @@ pub(super) fn claim(
 }
 
 /// `executing → executed | failed`. The result is sealed for the row it goes to.
-pub(super) fn finish(
+pub(crate) fn finish(
     conn: &Connection,
     sealer: &Sealer,
     id: &ApprovalId,
@@ -140,14 +140,14 @@ pub(super) fn finish(
 }
 
 /// Marks the result of a finished request as handed over; false if it was.
-pub(super) fn take_result(conn: &Connection, id: &ApprovalId) -> Result<bool, StoreError> {
+pub(crate) fn take_result(conn: &Connection, id: &ApprovalId) -> Result<bool, StoreError> {
     let sql = "UPDATE approvals SET result_taken = 1 \
                WHERE id = ?1 AND state IN ('executed', 'failed') AND result_taken = 0";
     Ok(db::run(conn, sql, [id.as_str()])? == 1)
 }
 
 /// What a crash left: `(failed, approved)`, each oldest first.
-pub(super) fn recover(
+pub(crate) fn recover(
     conn: &Connection,
     sealer: &Sealer,
     now: Timestamp,

@@ -2,7 +2,7 @@
 //! so that two deciders, a decision and an expiry, or a crash between decision and execution end in one
 //! execution or none.
 
-mod machine;
+pub(crate) mod machine;
 mod queries;
 mod row;
 mod transitions;

@@ -1,0 +1,531 @@
+use crate::bed::{Bed, new_approval, options};
+use kruxos_store::{Approval, ApprovalState, Decision, StoreError, TransitionError};
+use kruxos_types::{ApprovalId, CallError, Principal};
+use serde_json::json;
+use std::time::Duration;
+
+fn accept(by: &str) -> Decision {
+    Decision::Accept {
+        by: by.to_owned(),
+        reason: Some("fine".to_owned()),
+    }
+}
+
+fn id(text: &str) -> ApprovalId {
+    ApprovalId::from_text(text)
+}
+
+fn conflict<T: std::fmt::Debug>(result: Result<T, TransitionError>) -> ApprovalState {
+    match result {
+        Err(TransitionError::Conflict(current)) => current.state,
+        other => panic!("expected a conflict, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_goes_from_pending_to_executed_once() {
+    let bed = Bed::new();
+    let created = bed
+        .store
+        .create_approval(new_approval("ap_1", None))
+        .await
+        .unwrap();
+    assert_eq!(created.state_name(), "pending");
+    assert_eq!(
+        bed.store.approval(&created.id).await.unwrap().as_ref(),
+        Some(&created)
+    );
+    let used = bed
+        .store
+        .create_approval(new_approval("ap_1", None))
+        .await
+        .unwrap_err();
+    assert!(matches!(used, StoreError::Exists(_)));
+    assert_eq!(
+        conflict(bed.store.claim_approval(&created.id).await),
+        ApprovalState::Pending
+    );
+
+    let approved = bed
+        .store
+        .decide_approval(&created.id, accept("ann"))
+        .await
+        .unwrap();
+    assert_eq!(approved.decided_by.as_deref(), Some("ann"));
+    assert_eq!(approved.decided_at, Some(bed.now()));
+    assert_eq!(approved.scope.as_deref(), Some("once"));
+    assert_eq!(approved.decision_reason.as_deref(), Some("fine"));
+    assert_eq!(
+        conflict(bed.store.decide_approval(&created.id, accept("bob")).await),
+        ApprovalState::Approved
+    );
+
+    let claimed = bed.store.claim_approval(&created.id).await.unwrap();
+    assert_eq!(claimed.exact_inputs()["token"], "exact-secret");
+    assert_eq!(claimed.approval().state, ApprovalState::Executing);
+    assert_eq!(
+        conflict(bed.store.claim_approval(&created.id).await),
+        ApprovalState::Executing
+    );
+    assert!(
+        !bed.store.take_approval_result(&created.id).await.unwrap(),
+        "nothing to take yet"
+    );
+
+    let done = bed
+        .store
+        .finish_approval(&created.id, Ok(json!({"deleted": true})))
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.state, &done.result),
+        (ApprovalState::Executed, &Some(json!({"deleted": true})))
+    );
+    assert_eq!(
+        conflict(bed.store.finish_approval(&created.id, Err(json!(1))).await),
+        ApprovalState::Executed
+    );
+    assert!(bed.store.take_approval_result(&created.id).await.unwrap());
+    assert!(!bed.store.take_approval_result(&created.id).await.unwrap());
+    let read = bed.store.approval(&created.id).await.unwrap().unwrap();
+    assert!(read.result_taken);
+    assert_eq!(read.result, done.result);
+    let unknown = bed.store.claim_approval(&id("ap_none")).await;
+    assert!(matches!(unknown, Err(TransitionError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn deciding_after_expiry_expires_the_request_and_says_so() {
+    let bed = Bed::new();
+    let later = bed.now() + Duration::from_secs(60);
+    for id in ["ap_1", "ap_2", "ap_3", "ap_4"] {
+        bed.store
+            .create_approval(new_approval(id, Some(later)))
+            .await
+            .unwrap();
+    }
+    bed.store
+        .create_approval(new_approval("ap_ever", None))
+        .await
+        .unwrap();
+    bed.clock.advance(Duration::from_secs(59));
+    bed.store
+        .decide_approval(&id("ap_4"), accept("ann"))
+        .await
+        .expect("in time");
+    assert_eq!(bed.store.expire_approvals().await.unwrap(), []);
+    bed.clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        bed.store.pending_approvals(None).await.unwrap(),
+        1,
+        "the due ones count no more"
+    );
+    assert_eq!(
+        conflict(bed.store.decide_approval(&id("ap_1"), accept("ann")).await),
+        ApprovalState::Expired
+    );
+    assert_eq!(
+        conflict(bed.store.cancel_approval(&id("ap_2")).await),
+        ApprovalState::Expired
+    );
+    let swept = bed.store.expire_approvals().await.unwrap();
+    assert_eq!(
+        swept
+            .iter()
+            .map(|a| (a.id.as_str(), a.state))
+            .collect::<Vec<_>>(),
+        [("ap_3", ApprovalState::Expired)]
+    );
+    assert_eq!(bed.store.expire_approvals().await.unwrap(), []);
+    let first = bed.store.approval(&id("ap_1")).await.unwrap().unwrap();
+    assert_eq!(
+        (first.state, first.decided_by, first.decided_at),
+        (ApprovalState::Expired, None, Some(bed.now()))
+    );
+    let _ = bed
+        .store
+        .claim_approval(&id("ap_4"))
+        .await
+        .expect("an approved request does not expire");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_deciders_one_wins_and_of_many_claimers_one() {
+    let bed = Bed::new();
+    for round in 0..8 {
+        let id = id(&format!("ap_{round}"));
+        bed.store
+            .create_approval(new_approval(id.as_str(), None))
+            .await
+            .unwrap();
+        let mut deciders = tokio::task::JoinSet::new();
+        for n in 0..16 {
+            let (store, id) = (bed.store.clone(), id.clone());
+            deciders.spawn(async move {
+                let by = format!("op{n}");
+                let decision = if n % 2 == 0 {
+                    accept(&by)
+                } else {
+                    Decision::Reject { by, reason: None }
+                };
+                let won = match store.decide_approval(&id, decision).await {
+                    Ok(approval) => Some(approval.decided_by),
+                    Err(TransitionError::Conflict(_)) => None,
+                    Err(error) => panic!("{error}"),
+                };
+                (won, usize::from(store.claim_approval(&id).await.is_ok()))
+            });
+        }
+        let outcomes = deciders.join_all().await;
+        let winners: Vec<_> = outcomes.iter().filter_map(|(won, _)| won.clone()).collect();
+        assert_eq!(winners.len(), 1);
+        let now = bed.store.approval(&id).await.unwrap().unwrap();
+        assert_eq!(now.decided_by, winners[0]);
+        let claims: usize = outcomes.iter().map(|(_, claims)| claims).sum();
+        assert_eq!(
+            claims,
+            usize::from(now.state == ApprovalState::Executing),
+            "{:?}",
+            now.state
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_same_call_finds_its_request_until_the_result_was_taken() {
+    let bed = Bed::new();
+    let tester = Principal::agent("tester");
+    let found = async || {
+        let since = bed.now() - Duration::from_secs(600);
+        let found = bed
+            .store
+            .matching_approval(&tester, "d1", since)
+            .await
+            .unwrap();
+        found.map(|approval| approval.id.to_string())
+    };
+    assert_eq!(found().await, None);
+    let expiry = bed.now() + Duration::from_secs(3600);
+    bed.store
+        .create_approval(new_approval("ap_1", Some(expiry)))
+        .await
+        .unwrap();
+    assert_eq!(found().await.as_deref(), Some("ap_1"));
+    for (who, digest) in [
+        (Principal::user("tester"), "d1"),
+        (tester.clone(), "d2"),
+        (Principal::agent("other"), "d1"),
+    ] {
+        let other = bed
+            .store
+            .matching_approval(&who, digest, bed.now())
+            .await
+            .unwrap();
+        assert_eq!(other, None);
+    }
+    bed.store
+        .decide_approval(&id("ap_1"), accept("ann"))
+        .await
+        .unwrap();
+    assert_eq!(found().await.as_deref(), Some("ap_1"));
+    let _ = bed.store.claim_approval(&id("ap_1")).await.unwrap();
+    assert_eq!(found().await.as_deref(), Some("ap_1"));
+    bed.store
+        .finish_approval(&id("ap_1"), Ok(json!(1)))
+        .await
+        .unwrap();
+    assert_eq!(found().await.as_deref(), Some("ap_1"));
+    bed.clock.advance(Duration::from_secs(601));
+    assert_eq!(found().await, None, "a result waits ten minutes");
+    bed.clock.advance(Duration::from_secs(3600));
+
+    bed.store
+        .create_approval(new_approval("ap_2", Some(expiry)))
+        .await
+        .unwrap();
+    assert_eq!(
+        found().await,
+        None,
+        "a request that is due is not waited on"
+    );
+    bed.store
+        .create_approval(new_approval("ap_3", None))
+        .await
+        .unwrap();
+    bed.store
+        .decide_approval(&id("ap_3"), accept("ann"))
+        .await
+        .unwrap();
+    let _ = bed.store.claim_approval(&id("ap_3")).await.unwrap();
+    bed.store
+        .finish_approval(&id("ap_3"), Err(json!({"error_type": "Internal"})))
+        .await
+        .unwrap();
+    assert_eq!(found().await.as_deref(), Some("ap_3"));
+    assert!(bed.store.take_approval_result(&id("ap_3")).await.unwrap());
+    assert_eq!(found().await, None);
+    bed.store
+        .create_approval(new_approval("ap_4", None))
+        .await
+        .unwrap();
+    let reject = Decision::Reject {
+        by: "ann".to_owned(),
+        reason: None,
+    };
+    bed.store
+        .decide_approval(&id("ap_4"), reject)
+        .await
+        .unwrap();
+    assert_eq!(found().await, None, "a refused call may be asked for again");
+}
+
+#[tokio::test]
+async fn after_a_crash_what_had_begun_fails_and_what_had_not_is_returned() {
+    let bed = Bed::new();
+    for id in ["ap_pending", "ap_approved", "ap_executing"] {
+        bed.store
+            .create_approval(new_approval(id, None))
+            .await
+            .unwrap();
+    }
+    for known in ["ap_approved", "ap_executing"] {
+        bed.store
+            .decide_approval(&id(known), accept("ann"))
+            .await
+            .unwrap();
+    }
+    let _ = bed.store.claim_approval(&id("ap_executing")).await.unwrap();
+    let bed = bed.reopen(options());
+    let (failed, approved) = bed.store.recover_approvals().await.unwrap();
+    let ids = |list: &[Approval]| list.iter().map(|a| a.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        (ids(&failed), ids(&approved)),
+        (
+            vec!["ap_executing".to_owned()],
+            vec!["ap_approved".to_owned()]
+        )
+    );
+    assert_eq!(failed[0].state, ApprovalState::Failed);
+    let error = CallError::from_json(failed[0].result.as_ref().unwrap());
+    assert!(
+        error.description().contains("not run again"),
+        "{}",
+        error.description()
+    );
+    assert_eq!(
+        conflict(bed.store.claim_approval(&id("ap_executing")).await),
+        ApprovalState::Failed
+    );
+    let _ = bed.store.claim_approval(&id("ap_approved")).await.unwrap();
+    assert_eq!(
+        bed.store
+            .approvals(Some(ApprovalState::Pending), None, 9)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn listings_are_oldest_first_while_pending_and_by_principal() {
+    let bed = Bed::new();
+    for id in ["ap_1", "ap_2", "ap_3"] {
+        bed.store
+            .create_approval(new_approval(id, None))
+            .await
+            .unwrap();
+    }
+    let mut other = new_approval("ap_4", None);
+    other.principal = Principal::user("tester");
+    bed.store.create_approval(other).await.unwrap();
+    bed.store.cancel_approval(&id("ap_2")).await.unwrap();
+    let list = async |state, principal: Option<Principal>, limit| {
+        let found = bed
+            .store
+            .approvals(state, principal.as_ref(), limit)
+            .await
+            .unwrap();
+        found.iter().map(|a| a.id.to_string()).collect::<Vec<_>>()
+    };
+    let agent = Some(Principal::agent("tester"));
+    assert_eq!(
+        list(Some(ApprovalState::Pending), None, 2).await,
+        ["ap_1", "ap_3"]
+    );
+    assert_eq!(list(None, None, 9).await, ["ap_4", "ap_3", "ap_2", "ap_1"]);
+    assert_eq!(list(None, agent.clone(), 1).await, ["ap_3"]);
+    assert_eq!(
+        list(Some(ApprovalState::Cancelled), agent.clone(), 9).await,
+        ["ap_2"]
+    );
+    assert_eq!(bed.store.pending_approvals(None).await.unwrap(), 3);
+    assert_eq!(
+        bed.store.pending_approvals(agent.as_ref()).await.unwrap(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn what_a_request_holds_is_not_readable_in_the_file() {
+    let bed = Bed::new();
+    bed.store
+        .create_approval(new_approval("ap_1", None))
+        .await
+        .unwrap();
+    bed.store
+        .decide_approval(&id("ap_1"), accept("ann"))
+        .await
+        .unwrap();
+    let _ = bed.store.claim_approval(&id("ap_1")).await.unwrap();
+    bed.store
+        .finish_approval(&id("ap_1"), Ok(json!("result-content")))
+        .await
+        .unwrap();
+    let bed = bed.reopen(options());
+    let contains = |needle: &str| {
+        let files = std::fs::read_dir(bed.dir.path()).unwrap();
+        files
+            .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+            .any(|bytes| {
+                bytes
+                    .windows(needle.len())
+                    .any(|window| window == needle.as_bytes())
+            })
+    };
+    assert!(contains("[REDACTED:token]"), "the search works");
+    for hidden in ["exact-secret", "preview-content", "result-content"] {
+        assert!(!contains(hidden), "{hidden}");
+    }
+    assert!(
+        !format!("{:?} {:?}", options(), bed.store).contains("7, 7"),
+        "nor the key in a log"
+    );
+}
+
+#[tokio::test]
+async fn with_another_key_nothing_runs_and_lists_still_work() {
+    let bed = Bed::new();
+    for known in ["ap_1", "ap_2"] {
+        bed.store
+            .create_approval(new_approval(known, None))
+            .await
+            .unwrap();
+    }
+    bed.store
+        .decide_approval(&id("ap_1"), accept("ann"))
+        .await
+        .unwrap();
+    let mut options = options();
+    options.approval_key = [8; 32];
+    let bed = bed.reopen(options);
+    let claimed = bed.store.claim_approval(&id("ap_1")).await;
+    assert!(
+        matches!(claimed, Err(TransitionError::Store(StoreError::Corrupt(_)))),
+        "{claimed:?}"
+    );
+    let (failed, approved) = bed.store.recover_approvals().await.unwrap();
+    assert_eq!((failed.len(), approved.len()), (1, 0));
+    assert!(matches!(
+        bed.store.approval(&id("ap_2")).await,
+        Err(StoreError::Corrupt(_))
+    ));
+    let listed = bed.store.approvals(None, None, 9).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|a| a.state).collect::<Vec<_>>(),
+        [ApprovalState::Pending, ApprovalState::Failed]
+    );
+    assert_eq!(listed[0].preview, json!(null));
+}
+
+#[tokio::test]
+async fn a_sealed_part_does_not_open_in_another_request() {
+    let bed = Bed::new();
+    for known in ["ap_1", "ap_2"] {
+        bed.store
+            .create_approval(new_approval(known, None))
+            .await
+            .unwrap();
+        bed.store
+            .decide_approval(&id(known), accept("ann"))
+            .await
+            .unwrap();
+    }
+    let swap = "UPDATE approvals SET sealed_inputs = \
+        (SELECT sealed_inputs FROM approvals WHERE id = 'ap_2') WHERE id = 'ap_1'";
+    rusqlite::Connection::open(bed.path())
+        .unwrap()
+        .execute_batch(swap)
+        .unwrap();
+    let claimed = bed.store.claim_approval(&id("ap_1")).await;
+    assert!(
+        matches!(claimed, Err(TransitionError::Store(StoreError::Corrupt(_)))),
+        "{claimed:?}"
+    );
+    let _ = bed
+        .store
+        .claim_approval(&id("ap_2"))
+        .await
+        .expect("the untouched one");
+}
+
+#[tokio::test]
+async fn results_go_after_a_week_and_ended_requests_beyond_ten_thousand() {
+    let bed = Bed::new();
+    bed.store
+        .create_approval(new_approval("ap_1", None))
+        .await
+        .unwrap();
+    bed.store
+        .decide_approval(&id("ap_1"), accept("ann"))
+        .await
+        .unwrap();
+    let _ = bed.store.claim_approval(&id("ap_1")).await.unwrap();
+    bed.store
+        .finish_approval(&id("ap_1"), Ok(json!("r")))
+        .await
+        .unwrap();
+    bed.store
+        .create_approval(new_approval("ap_open", None))
+        .await
+        .unwrap();
+    bed.clock.advance(Duration::from_secs(7 * 86_400));
+    bed.store.expire_approvals().await.unwrap();
+    assert!(
+        bed.store
+            .approval(&id("ap_1"))
+            .await
+            .unwrap()
+            .unwrap()
+            .result
+            .is_some()
+    );
+    bed.clock.advance(Duration::from_secs(1));
+    bed.store.expire_approvals().await.unwrap();
+    assert_eq!(
+        bed.store
+            .approval(&id("ap_1"))
+            .await
+            .unwrap()
+            .unwrap()
+            .result,
+        None
+    );
+
+    let jump = "UPDATE sqlite_sequence SET seq = 10010 WHERE name = 'approvals'";
+    rusqlite::Connection::open(bed.path())
+        .unwrap()
+        .execute_batch(jump)
+        .unwrap();
+    for known in ["ap_2", "ap_3"] {
+        bed.store
+            .create_approval(new_approval(known, None))
+            .await
+            .unwrap();
+    }
+    assert_eq!(bed.store.approval(&id("ap_1")).await.unwrap(), None);
+    assert!(
+        bed.store.approval(&id("ap_open")).await.unwrap().is_some(),
+        "it still waits"
+    );
+}

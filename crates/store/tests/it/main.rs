@@ -1,0 +1,11 @@
+//! The store as its users see it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod agents;
+mod alerts;
+mod approvals;
+mod bed;
+mod damage;
+mod durability;
+mod state;
+mod state_model;
