@@ -5,9 +5,14 @@ use std::time::Duration;
 /// Longest span: what a log can reach back.
 const MAX_SECONDS: u64 = 100 * 365 * 86_400;
 
+/// Text that is no length of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a length of time; write 30s, 15m, 1h, 7d or 1h30m")]
+pub(crate) struct NotASpan(String);
+
 /// Parses a length of time. A bare number is refused: nobody can tell its unit.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is not a length of time; write 30s, 15m, 1h, 7d or 1h30m");
+pub(crate) fn parse(text: &str) -> Result<Duration, NotASpan> {
+    let wrong = || NotASpan(text.to_owned());
     let mut total = 0u64;
     let mut rest = text.trim();
     if rest.is_empty() {

@@ -102,7 +102,7 @@ impl Tokens {
 
     fn prove(&self, token: &str) -> Result<Identity, CallError> {
         check_shape(token)
-            .map_err(|why| CallError::new(ErrorType::AuthInvalidCredentials).detail(why))?;
+            .map_err(|why| CallError::new(ErrorType::AuthInvalidCredentials).detail(why.to_string()))?;
         let hash = hash_token(token);
         let owners = self.owners.load();
         let owner = owners
@@ -146,20 +146,29 @@ impl Tokens {
     }
 }
 
+/// A token that was cut off or mistyped: what was expected and what came.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongShape(String);
+
 /// Tells a token that was cut off or mistyped from one that is merely unknown.
-fn check_shape(token: &str) -> Result<(), String> {
+fn check_shape(token: &str) -> Result<(), WrongShape> {
     if let Some(body) = token.strip_prefix(USER_PREFIX) {
         return match BASE64URL_NOPAD.decode(body.as_bytes()) {
             Ok(bytes) if bytes.len() == 32 => Ok(()),
-            _ => Err(format!("Expected {USER_PREFIX} and 43 base64url characters, got {}.", body.chars().count())),
+            _ => Err(WrongShape(format!(
+                "Expected {USER_PREFIX} and 43 base64url characters, got {}.",
+                body.chars().count()
+            ))),
         };
     }
     let length = token.chars().count();
     if length != 64 {
-        return Err(format!("Expected 64 hex characters, got {length}."));
+        return Err(WrongShape(format!("Expected 64 hex characters, got {length}.")));
     }
     if !token.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-        return Err("Expected 64 lower-case hex characters, got another alphabet.".to_owned());
+        let message = "Expected 64 lower-case hex characters, got another alphabet.";
+        return Err(WrongShape(message.to_owned()));
     }
     Ok(())
 }

@@ -144,3 +144,20 @@ pub fn render_diagnostic(diagnostic: &Diagnostic, text: &str) -> String {
 
 /// Characters of a line that are shown.
 const MAX_SHOWN: usize = 160;
+
+/// What is wrong with a piece of a file, before its place is known: becomes a [`Diagnostic`]'s message.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Mistake(String);
+
+impl From<String> for Mistake {
+    fn from(message: String) -> Self {
+        Self(message)
+    }
+}
+
+impl From<&str> for Mistake {
+    fn from(message: &str) -> Self {
+        Self(message.to_owned())
+    }
+}

@@ -1,6 +1,6 @@
 //! `examples:` of a rule, checked when the file is loaded.
 
-use crate::diagnostic::Problems;
+use crate::diagnostic::{Mistake, Problems};
 use crate::facts::{Facts, Shape};
 use crate::syntax::{Example, File, Rule};
 use crate::{Query, facts::VIRTUAL_WORKSPACE};
@@ -19,13 +19,13 @@ pub(crate) fn check(file: &File, catalog: &Catalog, problems: &mut Problems<'_>)
     for rule in file.rules.iter().chain(nested) {
         for example in &rule.examples {
             if let Err(message) = check_one(rule, example, catalog) {
-                problems.fatal(example.place, message);
+                problems.fatal(example.place, message.to_string());
             }
         }
     }
 }
 
-fn check_one(rule: &Rule, example: &Example, catalog: &Catalog) -> Result<(), String> {
+fn check_one(rule: &Rule, example: &Example, catalog: &Catalog) -> Result<(), Mistake> {
     let case = Case::read(rule, &example.case, catalog)?;
     let query = Query {
         principal: &case.principal,
@@ -46,14 +46,14 @@ fn check_one(rule: &Rule, example: &Example, catalog: &Catalog) -> Result<(), St
             .iter()
             .all(|condition| condition.test.holds(&facts));
     match (holds, example.holds) {
-        (false, true) => Err(format!(
+        (false, true) => Err(Mistake::from(format!(
             "the rule does not hold for this example of `match`: {}",
             example.case
-        )),
-        (true, false) => Err(format!(
+        ))),
+        (true, false) => Err(Mistake::from(format!(
             "the rule holds for this example of `no_match`: {}",
             example.case
-        )),
+        ))),
         _ => Ok(()),
     }
 }
@@ -69,7 +69,7 @@ struct Case<'c> {
 const CASE_FIELDS: [&str; 5] = ["capability", "inputs", "at", "interface", "principal_type"];
 
 impl<'c> Case<'c> {
-    fn read(rule: &Rule, case: &Value, catalog: &'c Catalog) -> Result<Case<'c>, String> {
+    fn read(rule: &Rule, case: &Value, catalog: &'c Catalog) -> Result<Case<'c>, Mistake> {
         let first = rule
             .pattern
             .ids
@@ -125,7 +125,7 @@ impl<'c> Case<'c> {
                     read.definition = covered.find(fits).unwrap_or(first);
                 }
             }
-            _ => return Err("an example is a map of inputs or a string".to_owned()),
+            _ => return Err(Mistake::from("an example is a map of inputs or a string".to_owned())),
         }
         let known = |name: &String| {
             read.definition
@@ -134,12 +134,12 @@ impl<'c> Case<'c> {
                 .any(|field| field.name == *name)
         };
         match read.inputs.keys().find(|name| !known(name)) {
-            Some(name) => Err(format!("`{}` has no input `{name}`", read.definition.name)),
+            Some(name) => Err(Mistake::from(format!("`{}` has no input `{name}`", read.definition.name))),
             None => Ok(read),
         }
     }
 
-    fn long_form(&mut self, fields: &Object, catalog: &'c Catalog) -> Result<(), String> {
+    fn long_form(&mut self, fields: &Object, catalog: &'c Catalog) -> Result<(), Mistake> {
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         if let Some(name) = text("capability") {
             let found = catalog
@@ -166,7 +166,7 @@ impl<'c> Case<'c> {
             None | Some("agent") => {}
             Some("user") => self.principal = Principal::user("example"),
             Some("system") => self.principal = Principal::system(),
-            Some(other) => return Err(format!("unknown principal type `{other}`")),
+            Some(other) => return Err(Mistake::from(format!("unknown principal type `{other}`"))),
         }
         Ok(())
     }

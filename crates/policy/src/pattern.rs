@@ -1,6 +1,6 @@
 //! Capability patterns: an exact name, `category.*` (any depth below) or `*`.
 
-use crate::diagnostic::nearest;
+use crate::diagnostic::{Mistake, nearest};
 use kruxos_catalog::Catalog;
 
 /// What a rule applies to, resolved to positions in the catalogue.
@@ -22,7 +22,7 @@ impl Pattern {
     ///
     /// # Errors
     /// The message for a pattern that matches no capability, with the nearest name.
-    pub(crate) fn parse(text: &str, catalog: &Catalog) -> Result<Pattern, String> {
+    pub(crate) fn parse(text: &str, catalog: &Catalog) -> Result<Pattern, Mistake> {
         let all = catalog.all();
         let make = |ids: Vec<u16>, specificity| Pattern {
             text: text.into(),
@@ -47,18 +47,18 @@ impl Pattern {
             if ids.is_empty() {
                 let categories = categories(catalog);
                 let near = nearest(prefix, categories.iter().copied());
-                return Err(unknown(
+                return Err(Mistake::from(unknown(
                     "capability category",
                     text,
                     near.map(|name| format!("{name}.*")),
-                ));
+                )));
             }
             return Ok(make(ids, prefix.len()));
         }
         if text.contains('*') {
-            return Err(format!(
+            return Err(Mistake::from(format!(
                 "`{text}` is not a pattern: use an exact name, `category.*` or `*`"
-            ));
+            )));
         }
         match all
             .iter()
@@ -69,10 +69,10 @@ impl Pattern {
             None => {
                 let categories = categories(catalog);
                 if categories.contains(&text) {
-                    return Err(unknown("capability", text, Some(format!("{text}.*"))));
+                    return Err(Mistake::from(unknown("capability", text, Some(format!("{text}.*")))));
                 }
                 let near = nearest(text, all.iter().map(|definition| definition.name));
-                Err(unknown("capability", text, near.map(str::to_owned)))
+                Err(Mistake::from(unknown("capability", text, near.map(str::to_owned))))
             }
         }
     }

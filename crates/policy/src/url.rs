@@ -4,6 +4,7 @@
 //! letters), and a rule that sees another host than the client dials is worth nothing. Whatever is
 //! not plain is [`Unreadable`]: it never satisfies `domain_in`, and a built-in protection blocks it.
 
+use crate::diagnostic::Mistake;
 use smallvec::SmallVec;
 
 /// Bytes of a host name (RFC 1035, section 2.3.4), with brackets of an IPv6 address.
@@ -110,7 +111,7 @@ impl HostSet {
     ///
     /// # Errors
     /// The message for a name that is not a plain host.
-    pub(crate) fn add(&mut self, written: &str) -> Result<(), String> {
+    pub(crate) fn add(&mut self, written: &str) -> Result<(), Mistake> {
         let (list, name) = match written.strip_prefix("*.") {
             Some(suffix) => (&mut self.suffixes, suffix),
             None => (&mut self.exact, written),

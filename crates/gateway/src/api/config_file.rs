@@ -51,10 +51,10 @@ pub(super) fn set(file: &Path, key: &str, value: &Value) -> Result<Value, SetErr
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(SetError::Io(shown, error)),
     };
-    let document = parse(&old).map_err(|why| SetError::Unreadable(shown.clone(), why))?;
+    let document = parse(&old).map_err(|why| SetError::Unreadable(shown.clone(), why.to_string()))?;
     let parts: Vec<&str> = key.split('.').collect();
     let wanted = with_key(document, &parts, &normal);
-    let edited = edit(&old, &parts, &normal).filter(|new| parse(new).as_ref() == Ok(&wanted));
+    let edited = edit(&old, &parts, &normal).filter(|new| parse(new).is_ok_and(|value| value == wanted));
     let rewritten = edited.is_none();
     let new = match edited {
         Some(new) => new,
@@ -80,7 +80,16 @@ fn check(file: &Path, text: &str) -> Result<(), SetError> {
     loaded.map(drop).map_err(SetError::from)
 }
 
-fn parse(text: &str) -> Result<Value, String> {
+/// Why the file cannot be edited by key.
+#[derive(Debug, thiserror::Error)]
+enum Unparsed {
+    #[error("{0}")]
+    Yaml(#[from] serde_saphyr::Error),
+    #[error("expected a mapping")]
+    NoMapping,
+}
+
+fn parse(text: &str) -> Result<Value, Unparsed> {
     // A file of nothing but comments is an empty document.
     let blank = text
         .lines()
@@ -88,10 +97,10 @@ fn parse(text: &str) -> Result<Value, String> {
     if blank {
         return Ok(Value::Object(Map::new()));
     }
-    let parsed: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let parsed: Value = serde_saphyr::from_str(text)?;
     match parsed {
         Value::Object(_) => Ok(parsed),
-        _ => Err("expected a mapping".to_owned()),
+        _ => Err(Unparsed::NoMapping),
     }
 }
 

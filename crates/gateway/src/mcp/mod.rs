@@ -80,6 +80,10 @@ pub struct Peer {
     pub over_http: bool,
 }
 
+/// Requests at work on one link. Held calls go on when a legacy HTTP client leaves, so connections
+/// alone do not bound them.
+const MAX_RUNNING: usize = 256;
+
 /// What `initialize` agreed on.
 #[derive(Debug, Clone)]
 pub struct Agreed {
@@ -123,14 +127,21 @@ impl Link {
     }
 
     /// Notes a request that can be cancelled, until the guard is dropped.
-    fn register(self: &Arc<Self>, id: &RequestId, token: CancellationToken) -> Option<Running> {
+    fn register(
+        self: &Arc<Self>,
+        id: &RequestId,
+        token: CancellationToken,
+    ) -> Result<Running, &'static str> {
         let mut running = self.running();
         if running.contains_key(id) {
-            return None;
+            return Err("this id is in use by a request at work");
+        }
+        if running.len() >= MAX_RUNNING {
+            return Err("256 requests of this connection or session are at work already");
         }
         running.insert(id.clone(), token);
         drop(running);
-        Some(Running {
+        Ok(Running {
             link: self.clone(),
             id: id.clone(),
         })
@@ -183,6 +194,12 @@ impl Outbox {
     #[must_use]
     pub fn closed() -> Self {
         Self(None)
+    }
+
+    /// Whether nothing can be said but the answer.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Sends, or drops the message when the client is too slow.
@@ -259,17 +276,16 @@ pub async fn dispatch(
 ) -> Reply {
     match message {
         Message::Request { id, method, params } => {
-            let running = peer
+            let registered = peer
                 .link
                 .as_ref()
                 .map(|link| link.register(&id, cancel.clone()));
-            if let Some(None) = running {
-                let fault = Fault::new(
-                    wire::INVALID_REQUEST,
-                    "this id is in use by a request at work",
-                );
-                return Reply::fault(&fault.of(id), 400);
-            }
+            let _running = match registered.transpose() {
+                Ok(running) => running,
+                Err(why) => {
+                    return Reply::fault(&Fault::new(wire::INVALID_REQUEST, why).of(id), 400);
+                }
+            };
             match era {
                 Era::Modern => {
                     modern::request(peer, &id, &method, params, headers, out, cancel).await

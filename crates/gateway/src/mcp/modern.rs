@@ -264,6 +264,10 @@ impl Wanted {
 /// `subscriptions/listen`: says what it will tell, tells it, and answers when the stream must end.
 async fn listen(asked: &Asked<'_>, params: &Params<'_>) -> Outcome {
     let wanted = Wanted::read(params)?;
+    if asked.out.is_closed() {
+        let message = "subscriptions/listen answers with a stream: accept text/event-stream";
+        return Err(Fault::new(INVALID_PARAMS, message));
+    }
     let session = &asked.peer.session;
     let attached = attach(asked)?;
     let subscription: Value = serde_json::from_str(asked.id.as_json()).unwrap_or(Value::Null);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Sessions of one principal; past it the one that was used longest ago ends. Real clients open and
 /// drop several for one status check.
-const MAX_PER_PRINCIPAL: usize = 64;
+const MAX_PER_PRINCIPAL: usize = 32;
 /// Characters of an id: 5 bits each, so 260 bits.
 const ID_CHARACTERS: usize = 52;
 

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Events kept for one session.
 const KEPT_EVENTS: usize = 256;
-/// And their bytes: 256 results of 10 MB would be too much.
-const KEPT_BYTES: usize = 32 * 1024 * 1024;
+/// And their bytes: 256 results of 10 MB would be too much. The newest is kept whatever its size.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// A comment this often keeps middle boxes from closing a stream that has nothing to say.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a client is asked to wait before it takes a broken stream up again, in milliseconds.

@@ -1,6 +1,6 @@
 use super::Reader;
 use crate::condition::{ByInput, Compare, Condition, PathGlob, Prefix, Test};
-use crate::diagnostic::{Place, nearest};
+use crate::diagnostic::{Mistake, Place, nearest};
 use crate::facts::{Shape, VIRTUAL_WORKSPACE, fold, is_below};
 use crate::pattern::Pattern;
 use crate::url::HostSet;
@@ -218,16 +218,16 @@ fn prefixes(reader: &mut Reader<'_, '_>, at: &At, name: &str) -> Option<Box<[Pre
 }
 
 /// Relative and `/workspace/…` prefixes mean the caller's workspace, others the machine's paths.
-fn prefix(text: &str) -> Result<Prefix, String> {
+fn prefix(text: &str) -> Result<Prefix, Mistake> {
     if text.contains(['*', '?', '\0']) {
-        return Err(format!(
+        return Err(Mistake::from(format!(
             "`{text}` is not a plain path; use `path_glob` for patterns"
-        ));
+        )));
     }
     if text.starts_with('~') {
-        return Err(format!(
+        return Err(Mistake::from(format!(
             "`{text}`: `~` is not expanded; write the whole path"
-        ));
+        )));
     }
     let mut bytes: SmallVec<[u8; 128]> = SmallVec::new();
     if !text.starts_with('/') {
@@ -245,7 +245,7 @@ fn prefix(text: &str) -> Result<Prefix, String> {
     if text.starts_with('/') {
         Ok(Prefix::Absolute(bytes.as_slice().into()))
     } else {
-        Err(format!("`{text}` leads out of the workspace"))
+        Err(Mistake::from(format!("`{text}` leads out of the workspace")))
     }
 }
 
@@ -295,7 +295,7 @@ fn hosts(reader: &mut Reader<'_, '_>, at: &At, name: &str) -> Option<HostSet> {
     let texts = reader.texts(at, name);
     for (text, place) in &texts {
         if let Err(message) = set.add(text) {
-            reader.problems.fatal(*place, message);
+            reader.problems.fatal(*place, message.to_string());
         }
     }
     (!texts.is_empty()).then_some(set)

@@ -283,7 +283,7 @@ fn pattern(reader: &mut Reader<'_, '_>, text: &str, place: Place) -> Option<Patt
     match Pattern::parse(text, reader.catalog) {
         Ok(pattern) => Some(pattern),
         Err(message) => {
-            reader.problems.fatal(place, message);
+            reader.problems.fatal(place, message.to_string());
             None
         }
     }
