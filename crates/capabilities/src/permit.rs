@@ -30,8 +30,14 @@ impl Permit {
     }
 
     /// A permit from a person's decision, for exactly the inputs that were approved.
-    pub fn by_approval(claimed: &ClaimedApproval, _begun: &Begun, _definition: &Definition) -> Permit {
-        Permit { inputs: claimed.exact_inputs().clone() }
+    pub fn by_approval(
+        claimed: &ClaimedApproval,
+        _begun: &Begun,
+        _definition: &Definition,
+    ) -> Permit {
+        Permit {
+            inputs: claimed.exact_inputs().clone(),
+        }
     }
 
     /// Spends the permit.

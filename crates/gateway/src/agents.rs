@@ -15,7 +15,11 @@ use std::sync::Arc;
 /// The template that an agent starts from when none is named.
 pub const DEFAULT_GROUP: &str = "team-moderate";
 /// Policy groups an agent can be put in: the shipped templates.
-pub const GROUPS: [&str; 3] = ["personal-permissive", "team-moderate", "enterprise-restrictive"];
+pub const GROUPS: [&str; 3] = [
+    "personal-permissive",
+    "team-moderate",
+    "enterprise-restrictive",
+];
 /// Name of the agent that `kruxos up` makes.
 pub const DEFAULT_AGENT: &str = "default-agent";
 
@@ -30,7 +34,10 @@ impl AgentBook {
 
     async fn read(store: &Store) -> Result<BTreeMap<String, Agent>, StoreError> {
         let agents = store.agents().await?;
-        Ok(agents.into_iter().map(|agent| (agent.name.to_string(), agent)).collect())
+        Ok(agents
+            .into_iter()
+            .map(|agent| (agent.name.to_string(), agent))
+            .collect())
     }
 
     /// One agent.
@@ -48,7 +55,11 @@ impl AgentBook {
     /// Which template each agent starts from.
     #[must_use]
     pub fn groups(&self) -> BTreeMap<String, String> {
-        self.0.load().iter().map(|(name, agent)| (name.clone(), agent.policy_group.clone())).collect()
+        self.0
+            .load()
+            .iter()
+            .map(|(name, agent)| (name.clone(), agent.policy_group.clone()))
+            .collect()
     }
 }
 
@@ -75,7 +86,11 @@ impl Gateway {
     ///
     /// # Errors
     /// The name is taken, the group unknown, or the workspace cannot be made.
-    pub async fn create_agent(&self, new: CreateAgent, by: &Principal) -> Result<AgentWithToken, CallError> {
+    pub async fn create_agent(
+        &self,
+        new: CreateAgent,
+        by: &Principal,
+    ) -> Result<AgentWithToken, CallError> {
         if !GROUPS.contains(&new.policy_group.as_str()) {
             return Err(CallError::invalid_input(
                 "policy_group",
@@ -106,11 +121,16 @@ impl Gateway {
     ///
     /// # Errors
     /// The agent does not exist, or the store's.
-    pub async fn rotate_agent(&self, name: &AgentName, by: &Principal) -> Result<AgentWithToken, CallError> {
+    pub async fn rotate_agent(
+        &self,
+        name: &AgentName,
+        by: &Principal,
+    ) -> Result<AgentWithToken, CallError> {
         let (token, token_sha256) = new_agent_token();
         let agent = self.store.rotate_agent(name, token_sha256).await?;
         self.agents_changed().await?;
-        self.end_session(&Principal::agent(name.as_str()), "token rotated").await;
+        self.end_session(&Principal::agent(name.as_str()), "token rotated")
+            .await;
         self.audit_agent(by, &agent, "rotated").await?;
         Ok(AgentWithToken { agent, token })
     }
@@ -119,10 +139,23 @@ impl Gateway {
     ///
     /// # Errors
     /// The agent does not exist, or the group is unknown.
-    pub async fn edit_agent(&self, name: &AgentName, patch: AgentPatch, by: &Principal) -> Result<Agent, CallError> {
-        if let Some(group) = patch.policy_group.as_deref().filter(|group| !GROUPS.contains(group)) {
+    pub async fn edit_agent(
+        &self,
+        name: &AgentName,
+        patch: AgentPatch,
+        by: &Principal,
+    ) -> Result<Agent, CallError> {
+        if let Some(group) = patch
+            .policy_group
+            .as_deref()
+            .filter(|group| !GROUPS.contains(group))
+        {
             let reason = format!("'{group}' is not a policy group");
-            return Err(CallError::invalid_input("policy_group", &reason, &GROUPS.join(", ")));
+            return Err(CallError::invalid_input(
+                "policy_group",
+                &reason,
+                &GROUPS.join(", "),
+            ));
         }
         let agent = self.store.edit_agent(name, patch).await?;
         self.agents_changed().await?;
@@ -150,7 +183,12 @@ impl Gateway {
         if status == AgentStatus::Revoked {
             self.end_session(&principal, "agent revoked").await;
         }
-        self.audit_agent(by, &agent, &format!("status {}", json!(status).as_str().unwrap_or_default())).await?;
+        self.audit_agent(
+            by,
+            &agent,
+            &format!("status {}", json!(status).as_str().unwrap_or_default()),
+        )
+        .await?;
         Ok(agent)
     }
 
@@ -161,7 +199,8 @@ impl Gateway {
     /// The agent does not exist, or the store's.
     pub async fn kill_agent(&self, name: &AgentName, by: &Principal) -> Result<Agent, CallError> {
         let agent = self.set_agent_status(name, AgentStatus::Paused, by).await?;
-        self.end_session(&Principal::agent(name.as_str()), "killed by the operator").await;
+        self.end_session(&Principal::agent(name.as_str()), "killed by the operator")
+            .await;
         Ok(agent)
     }
 
@@ -170,8 +209,13 @@ impl Gateway {
     /// # Errors
     /// The agent does not exist, or the store's.
     pub async fn delete_agent(&self, name: &AgentName, by: &Principal) -> Result<(), CallError> {
-        let agent = self.store.agent(name).await?.ok_or_else(|| StoreError::NotFound(name.to_string()))?;
-        self.end_session(&Principal::agent(name.as_str()), "agent deleted").await;
+        let agent = self
+            .store
+            .agent(name)
+            .await?
+            .ok_or_else(|| StoreError::NotFound(name.to_string()))?;
+        self.end_session(&Principal::agent(name.as_str()), "agent deleted")
+            .await;
         self.store.delete_agent(name).await?;
         self.agents_changed().await?;
         self.audit_agent(by, &agent, "deleted").await
@@ -181,11 +225,20 @@ impl Gateway {
     ///
     /// # Errors
     /// The label is taken, or the store's.
-    pub async fn create_user_token(&self, label: &str, by: &Principal) -> Result<(UserToken, String), CallError> {
+    pub async fn create_user_token(
+        &self,
+        label: &str,
+        by: &Principal,
+    ) -> Result<(UserToken, String), CallError> {
         let (token, token_sha256) = new_user_token();
         let stored = self.store.create_user_token(label, token_sha256).await?;
         self.tokens.replace(self.store.token_owners().await?);
-        self.audit_admin(by, "user_token created", json!({"label": label, "id": stored.id})).await?;
+        self.audit_admin(
+            by,
+            "user_token created",
+            json!({"label": label, "id": stored.id}),
+        )
+        .await?;
         Ok((stored, token))
     }
 
@@ -193,11 +246,21 @@ impl Gateway {
     ///
     /// # Errors
     /// There is none.
-    pub async fn revoke_user_token(&self, id_or_label: &str, by: &Principal) -> Result<UserToken, CallError> {
+    pub async fn revoke_user_token(
+        &self,
+        id_or_label: &str,
+        by: &Principal,
+    ) -> Result<UserToken, CallError> {
         let token = self.store.revoke_user_token(id_or_label).await?;
         self.tokens.replace(self.store.token_owners().await?);
-        self.end_session(&Principal::user(&token.label), "user token revoked").await;
-        self.audit_admin(by, "user_token revoked", json!({"label": token.label, "id": token.id})).await?;
+        self.end_session(&Principal::user(&token.label), "user token revoked")
+            .await;
+        self.audit_admin(
+            by,
+            "user_token revoked",
+            json!({"label": token.label, "id": token.id}),
+        )
+        .await?;
         Ok(token)
     }
 
@@ -213,16 +276,29 @@ impl Gateway {
         Ok(())
     }
 
-    async fn audit_agent(&self, by: &Principal, agent: &Agent, what: &str) -> Result<(), CallError> {
+    async fn audit_agent(
+        &self,
+        by: &Principal,
+        agent: &Agent,
+        what: &str,
+    ) -> Result<(), CallError> {
         let facts = json!({"agent": agent.name, "policy_group": agent.policy_group});
-        self.announce(EventType::AgentStatus, Some(agent.name.as_str()), None, || {
-            json!({"agent": agent.name, "change": what, "status": agent.status})
-        });
+        self.announce(
+            EventType::AgentStatus,
+            Some(agent.name.as_str()),
+            None,
+            || json!({"agent": agent.name, "change": what, "status": agent.status}),
+        );
         self.audit_admin(by, &format!("agent {what}"), facts).await
     }
 
     /// An entry for something an operator did outside any call.
-    pub(crate) async fn audit_admin(&self, by: &Principal, what: &str, facts: Value) -> Result<(), CallError> {
+    pub(crate) async fn audit_admin(
+        &self,
+        by: &Principal,
+        what: &str,
+        facts: Value,
+    ) -> Result<(), CallError> {
         let mut metadata = Object::new();
         metadata.insert("event".to_owned(), json!(what));
         metadata.insert("facts".to_owned(), facts);
@@ -240,7 +316,10 @@ impl Gateway {
             resource_usage: None,
             metadata,
         };
-        self.audit.append(record, Durability::Waited).await.map_err(|e| crate::call::unaudited(&e))?;
+        self.audit
+            .append(record, Durability::Waited)
+            .await
+            .map_err(|e| crate::call::unaudited(&e))?;
         Ok(())
     }
 }

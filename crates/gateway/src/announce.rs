@@ -32,12 +32,17 @@ impl Gateway {
 
     fn announce_call(&self, kind: EventType, caller: &Caller, data: impl FnOnce() -> Value) {
         let session = &caller.session;
-        self.announce(kind, Some(&session.profile.principal.name), Some(session.id.as_str()), data);
+        self.announce(
+            kind,
+            Some(&session.profile.principal.name),
+            Some(session.id.as_str()),
+            data,
+        );
     }
 
     pub(crate) fn announce_start(&self, caller: &Caller, definition: &Definition, tier: Tier) {
         self.announce_call(EventType::CapabilityInvoked, caller, || {
-            json!({"capability": &*definition.name, "tier": tier, "interface": caller.interface})
+            json!({"capability": definition.name, "tier": tier, "interface": caller.interface})
         });
     }
 
@@ -54,35 +59,53 @@ impl Gateway {
         };
         self.announce_call(kind, caller, || {
             let error = result.as_ref().err().map(|error| error.error_type().code());
-            json!({"capability": &*definition.name, "duration_us": duration_us, "error": error})
+            json!({"capability": definition.name, "duration_us": duration_us, "error": error})
         });
     }
 
-    pub(crate) fn announce_refusal(&self, caller: &Caller, definition: &Definition, error: &CallError) {
+    pub(crate) fn announce_refusal(
+        &self,
+        caller: &Caller,
+        definition: &Definition,
+        error: &CallError,
+    ) {
         let kind = match error.error_type() {
             ErrorType::RateLimited => EventType::RateLimitHit,
             ErrorType::PolicyDenied => EventType::PolicyViolation,
             _ => EventType::CapabilityError,
         };
         self.announce_call(kind, caller, || {
-            json!({"capability": &*definition.name, "error": error.error_type().code(), "context": error.context()})
+            json!({"capability": definition.name, "error": error.error_type().code(), "context": error.context()})
         });
     }
 
     pub(crate) fn announce_approval(&self, kind: EventType, approval: &Approval) {
-        self.announce(kind, Some(&approval.principal.name), Some(&approval.session_id), || {
-            json!({
-                "request_id": approval.id.as_str(),
-                "capability": approval.capability,
-                "state": approval.state,
-                "decided_by": approval.decided_by,
-            })
-        });
+        self.announce(
+            kind,
+            Some(&approval.principal.name),
+            Some(&approval.session_id),
+            || {
+                json!({
+                    "request_id": approval.id.as_str(),
+                    "capability": approval.capability,
+                    "state": approval.state,
+                    "decided_by": approval.decided_by,
+                })
+            },
+        );
     }
 
     /// A path that leads out of its root is an entry of its own, with the mount it tried to leave.
-    pub(crate) async fn note_escape(&self, caller: &Caller, definition: &Definition, error: &CallError) {
-        let escape = error.context().get("escape").is_some_and(|value| value == true);
+    pub(crate) async fn note_escape(
+        &self,
+        caller: &Caller,
+        definition: &Definition,
+        error: &CallError,
+    ) {
+        let escape = error
+            .context()
+            .get("escape")
+            .is_some_and(|value| value == true);
         if error.error_type() != ErrorType::PathOutOfScope || !escape {
             return;
         }
@@ -106,8 +129,19 @@ impl Gateway {
     }
 
     /// Stores an alert and shows it live. A failure is logged: an alert must not stop what raised it.
-    pub(crate) async fn alert(&self, severity: Severity, source: &str, message: String, context: Object) {
-        let new = NewAlert { severity, message, source: source.to_owned(), context };
+    pub(crate) async fn alert(
+        &self,
+        severity: Severity,
+        source: &str,
+        message: String,
+        context: Object,
+    ) {
+        let new = NewAlert {
+            severity,
+            message,
+            source: source.to_owned(),
+            context,
+        };
         if let Err(error) = self.raise(new).await {
             tracing::error!(%error, "an alert could not be stored");
         }
@@ -117,7 +151,9 @@ impl Gateway {
     pub(crate) async fn raise(&self, new: NewAlert) -> Result<String, CallError> {
         let agent = new.source.strip_prefix("agent:").map(str::to_owned);
         let alert = self.store.raise_alert(new).await?;
-        self.announce(EventType::HealthAlert, agent.as_deref(), None, || json!(alert));
+        self.announce(EventType::HealthAlert, agent.as_deref(), None, || {
+            json!(alert)
+        });
         Ok(alert.id)
     }
 

@@ -29,13 +29,16 @@ pub struct Approvals {
 
 impl Default for Approvals {
     fn default() -> Self {
-        Self { changed: watch::channel(0).0 }
+        Self {
+            changed: watch::channel(0).0,
+        }
     }
 }
 
 impl Approvals {
     fn wake(&self) {
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -65,7 +68,11 @@ async fn request_for(
     let principal = &caller.session.profile.principal;
     let digest = digest(principal, admitted.definition, &admitted.inputs, generation);
     let since = earlier(gateway.clock.now(), RESULT_KEPT);
-    if let Some(known) = gateway.store.matching_approval(principal, &digest, since).await? {
+    if let Some(known) = gateway
+        .store
+        .matching_approval(principal, &digest, since)
+        .await?
+    {
         return Ok(known);
     }
     let pending = gateway.store.pending_approvals(Some(principal)).await?;
@@ -76,7 +83,9 @@ async fn request_for(
             .with("limit", limit)
             .with("current", pending));
     }
-    let preview = gateway.preview(caller, admitted.definition, &admitted.inputs).await;
+    let preview = gateway
+        .preview(caller, admitted.definition, &admitted.inputs)
+        .await;
     let new = NewApproval {
         id: ApprovalId::random(),
         principal: principal.clone(),
@@ -139,7 +148,9 @@ async fn wait(
         }
         approval = match gateway.store.approval(&id).await {
             Ok(Some(current)) => current,
-            Ok(None) => return CallAnswer::Failed(CallError::internal_failure("the request is gone")),
+            Ok(None) => {
+                return CallAnswer::Failed(CallError::internal_failure("the request is gone"));
+            }
             Err(error) => return CallAnswer::Failed(error.into()),
         };
     }
@@ -195,8 +206,17 @@ pub fn pending_error(approval: &Approval) -> CallError {
 fn rejected(approval: &Approval) -> CallError {
     CallError::new(ErrorType::ApprovalRejected)
         .with("request_id", approval.id.as_str())
-        .with("reason", approval.decision_reason.as_deref().unwrap_or("no reason given"))
-        .with("decided_by", approval.decided_by.as_deref().unwrap_or("operator"))
+        .with(
+            "reason",
+            approval
+                .decision_reason
+                .as_deref()
+                .unwrap_or("no reason given"),
+        )
+        .with(
+            "decided_by",
+            approval.decided_by.as_deref().unwrap_or("operator"),
+        )
 }
 
 impl Gateway {
@@ -204,7 +224,11 @@ impl Gateway {
     ///
     /// # Errors
     /// [`TransitionError::Conflict`] carries the request when somebody was faster or it expired.
-    pub async fn decide(&self, id: &ApprovalId, decision: Decision) -> Result<Approval, TransitionError> {
+    pub async fn decide(
+        &self,
+        id: &ApprovalId,
+        decision: Decision,
+    ) -> Result<Approval, TransitionError> {
         let approval = match self.store.decide_approval(id, decision).await {
             Ok(approval) => approval,
             Err(TransitionError::Conflict(current)) => {
@@ -244,7 +268,11 @@ impl Gateway {
         let deadline = tokio::time::Instant::now() + time;
         let mut changed = self.approvals.changed.subscribe();
         loop {
-            let approval = self.store.approval(id).await?.filter(|found| found.principal == *principal);
+            let approval = self
+                .store
+                .approval(id)
+                .await?
+                .filter(|found| found.principal == *principal);
             let open = |approval: &Approval| {
                 use ApprovalState::{Approved, Executing, Pending};
                 matches!(approval.state, Pending | Approved | Executing)
@@ -294,7 +322,9 @@ impl Gateway {
         drop(self.tasks.spawn(async move {
             match gateway.store.claim_approval(&id).await {
                 Ok(claimed) => execute(&gateway, claimed).await,
-                Err(error) => tracing::warn!(%id, %error, "an approved request was not executed here"),
+                Err(error) => {
+                    tracing::warn!(%id, %error, "an approved request was not executed here")
+                }
             }
         }));
     }
@@ -313,7 +343,10 @@ impl Gateway {
             entry.actor = Principal::user(by);
             entry.metadata.insert("decided_by".to_owned(), json!(by));
         }
-        entry.metadata.insert("decision_reason".to_owned(), json!(approval.decision_reason));
+        entry.metadata.insert(
+            "decision_reason".to_owned(),
+            json!(approval.decision_reason),
+        );
         if let Err(error) = self.audit.append(entry, Durability::Waited).await {
             tracing::error!(%error, id = %approval.id, "a decision could not be audited");
         }
@@ -354,8 +387,14 @@ async fn run_claimed(gateway: &Gateway, claimed: &ClaimedApproval, started: Inst
         let agent = &*session.profile.principal.name;
         return CallAnswer::Failed(CallError::new(ErrorType::SessionPaused).with("agent", agent));
     }
-    let caller = Caller { session, interface: interface(&approval.interface) };
-    let admitted = Admitted { definition, inputs: claimed.exact_inputs().clone() };
+    let caller = Caller {
+        session,
+        interface: interface(&approval.interface),
+    };
+    let admitted = Admitted {
+        definition,
+        inputs: claimed.exact_inputs().clone(),
+    };
     let policy = gateway.policy.current();
     let query = crate::call::query(gateway, &caller, &admitted);
     let explanation = policy.explain(&query, &gateway.rates);
@@ -378,9 +417,14 @@ async fn run_claimed(gateway: &Gateway, claimed: &ClaimedApproval, started: Inst
 }
 
 /// Binds a decision to exactly one call: who, what, with which inputs, under which rules.
-fn digest(principal: &Principal, definition: &Definition, inputs: &Object, generation: u64) -> String {
+fn digest(
+    principal: &Principal,
+    definition: &Definition,
+    inputs: &Object,
+    generation: u64,
+) -> String {
     // serde_json's maps are sorted, so equal inputs give equal bytes.
-    let document = json!([principal, &*definition.name, inputs, generation]);
+    let document = json!([principal, definition.name, inputs, generation]);
     data_encoding::HEXLOWER.encode(&Sha256::digest(document.to_string().as_bytes()))
 }
 
@@ -403,19 +447,28 @@ fn entry(approval: &Approval, kind: Kind, status: Status) -> Record {
 
 fn facts(approval: &Approval) -> Object {
     let mut facts = Object::new();
-    facts.insert("approval_request_id".to_owned(), json!(approval.id.as_str()));
+    facts.insert(
+        "approval_request_id".to_owned(),
+        json!(approval.id.as_str()),
+    );
     facts.insert("digest".to_owned(), json!(approval.digest));
     facts.insert("tier".to_owned(), json!(Tier::ApprovalRequired));
     facts
 }
 
 fn interface(name: &str) -> Interface {
-    Interface::ALL.into_iter().find(|known| known.as_str() == name).unwrap_or(Interface::Rpc)
+    Interface::ALL
+        .into_iter()
+        .find(|known| known.as_str() == name)
+        .unwrap_or(Interface::Rpc)
 }
 
 fn reason(decision: &Value) -> String {
     let winner = decision["winner"].as_str().unwrap_or_default();
-    let layers = decision["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let layers = decision["layers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let layer = layers.iter().find(|layer| layer["layer"] == winner);
     let text = layer.and_then(|layer| layer["reason"].as_str());
     text.map_or_else(|| format!("{winner} requires approval"), str::to_owned)
@@ -435,7 +488,11 @@ fn risk_notes(definition: &Definition) -> Vec<String> {
 fn expiry(gateway: &Gateway) -> Option<Timestamp> {
     match gateway.config.approval.expire_after_seconds {
         0 => None,
-        seconds => gateway.clock.now().saturating_add(Duration::from_secs(seconds)).ok(),
+        seconds => gateway
+            .clock
+            .now()
+            .saturating_add(Duration::from_secs(seconds))
+            .ok(),
     }
 }
 

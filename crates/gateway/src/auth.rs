@@ -89,7 +89,8 @@ impl Tokens {
     /// up), `auth.agent_revoked`, `auth.user_token_revoked`, and `auth.rate_limited` once an address has
     /// failed too often. A right token is never refused for a neighbour's failures.
     pub fn authenticate(&self, presented: &str, peer: IpAddr) -> Result<Identity, CallError> {
-        self.prove(presented.trim()).map_err(|error| self.count_failure(error, peer))
+        self.prove(presented.trim())
+            .map_err(|error| self.count_failure(error, peer))
     }
 
     /// The refusal for a request without any token.
@@ -101,8 +102,9 @@ impl Tokens {
     }
 
     fn prove(&self, token: &str) -> Result<Identity, CallError> {
-        check_shape(token)
-            .map_err(|why| CallError::new(ErrorType::AuthInvalidCredentials).detail(why.to_string()))?;
+        check_shape(token).map_err(|why| {
+            CallError::new(ErrorType::AuthInvalidCredentials).detail(why.to_string())
+        })?;
         let hash = hash_token(token);
         let owners = self.owners.load();
         let owner = owners
@@ -111,19 +113,24 @@ impl Tokens {
             .map(|(_, owner)| owner)
             .ok_or_else(|| CallError::new(ErrorType::AuthInvalidCredentials))?;
         match owner {
-            TokenOwner::Agent { name, status: AgentStatus::Revoked, .. } => {
-                Err(CallError::new(ErrorType::AuthAgentRevoked).with("name", name.as_str()))
-            }
+            TokenOwner::Agent {
+                name,
+                status: AgentStatus::Revoked,
+                ..
+            } => Err(CallError::new(ErrorType::AuthAgentRevoked).with("name", name.as_str())),
             TokenOwner::Agent { name, .. } => Ok(Identity {
                 principal: Principal::agent(name.as_str()),
                 agent: Some(name.clone()),
             }),
-            TokenOwner::User { label, revoked: true, .. } => {
-                Err(CallError::new(ErrorType::AuthUserTokenRevoked).with("name", label.as_str()))
-            }
-            TokenOwner::User { label, .. } => {
-                Ok(Identity { principal: Principal::user(label), agent: None })
-            }
+            TokenOwner::User {
+                label,
+                revoked: true,
+                ..
+            } => Err(CallError::new(ErrorType::AuthUserTokenRevoked).with("name", label.as_str())),
+            TokenOwner::User { label, .. } => Ok(Identity {
+                principal: Principal::user(label),
+                agent: None,
+            }),
         }
     }
 
@@ -164,9 +171,14 @@ fn check_shape(token: &str) -> Result<(), WrongShape> {
     }
     let length = token.chars().count();
     if length != 64 {
-        return Err(WrongShape(format!("Expected 64 hex characters, got {length}.")));
+        return Err(WrongShape(format!(
+            "Expected 64 hex characters, got {length}."
+        )));
     }
-    if !token.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if !token
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         let message = "Expected 64 lower-case hex characters, got another alphabet.";
         return Err(WrongShape(message.to_owned()));
     }
@@ -186,8 +198,16 @@ mod tests {
         let (token, hash) = new_agent_token();
         let clock = Arc::new(FakeClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         let name = AgentName::new("a").unwrap();
-        let owner = TokenOwner::Agent { name, status: AgentStatus::Active, generation: 1 };
-        (Tokens::new(vec![(hash, owner)], clock.clone()), token, clock)
+        let owner = TokenOwner::Agent {
+            name,
+            status: AgentStatus::Active,
+            generation: 1,
+        };
+        (
+            Tokens::new(vec![(hash, owner)], clock.clone()),
+            token,
+            clock,
+        )
     }
 
     #[test]
@@ -201,9 +221,17 @@ mod tests {
     fn a_cut_token_is_told_so() {
         let (tokens, token, _) = registry();
         let error = tokens.authenticate(&token[..63], PEER).unwrap_err();
-        assert!(error.description().contains("got 63"), "{}", error.description());
+        assert!(
+            error.description().contains("got 63"),
+            "{}",
+            error.description()
+        );
         let error = tokens.authenticate("krx_user_abc", PEER).unwrap_err();
-        assert!(error.description().contains("43 base64url"), "{}", error.description());
+        assert!(
+            error.description().contains("43 base64url"),
+            "{}",
+            error.description()
+        );
     }
 
     #[test]

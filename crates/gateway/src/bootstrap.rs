@@ -42,7 +42,10 @@ pub async fn prepare(gateway: &Gateway) -> Result<Prepared, CallError> {
     } else {
         None
     };
-    Ok(Prepared { agent_token, user_token })
+    Ok(Prepared {
+        agent_token,
+        user_token,
+    })
 }
 
 impl Prepared {
@@ -90,7 +93,9 @@ impl Prepared {
             )),
         }
         if let Some(token) = &self.user_token {
-            text.push_str(&format!("\nYour own User token (shown once):\n\n  {token}\n"));
+            text.push_str(&format!(
+                "\nYour own User token (shown once):\n\n  {token}\n"
+            ));
         }
         text.push_str(&format!(
             "\nIn another terminal:\n\n  \
@@ -107,7 +112,9 @@ fn first_steps(url: &str, token: &str) -> String {
     let config = json!({"mcpServers": {"kruxos": {
         "type": "http", "url": url, "headers": {"Authorization": format!("Bearer {token}")}
     }}});
-    let pretty = serde_json::to_string_pretty(&config).unwrap_or_default().replace('\n', "\n  ");
+    let pretty = serde_json::to_string_pretty(&config)
+        .unwrap_or_default()
+        .replace('\n', "\n  ");
     format!(
         "\nThe token of the agent '{DEFAULT_AGENT}' (shown once):\n\n  {token}\n\n\
          Claude Code:\n\n  \

@@ -92,7 +92,9 @@ impl Gateway {
     /// Makes a call. Everything that has an effect goes through here.
     pub async fn call(&self, caller: Caller, request: CallRequest) -> CallAnswer {
         let gateway = self.clone();
-        let work = self.tasks.spawn(async move { spine(&gateway, &caller, request).await });
+        let work = self
+            .tasks
+            .spawn(async move { spine(&gateway, &caller, request).await });
         match work.await {
             Ok(answer) => answer,
             Err(failure) => CallAnswer::Failed(CallError::internal_failure(failure)),
@@ -104,7 +106,9 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
     let started = Instant::now();
     let admitted = match admit(gateway, caller, &mut request).await {
         Ok(admitted) => admitted,
-        Err(error) => return refuse(gateway, caller, &request, None, "admit", error, started).await,
+        Err(error) => {
+            return refuse(gateway, caller, &request, None, "admit", error, started).await;
+        }
     };
     if request.cancel.is_cancelled() {
         return CallAnswer::Cancelled;
@@ -115,7 +119,16 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
         Ok(verdict) => verdict,
         Err(refusal) => {
             let error = rate_limited(refusal);
-            return refuse(gateway, caller, &request, Some(&admitted), "policy", error, started).await;
+            return refuse(
+                gateway,
+                caller,
+                &request,
+                Some(&admitted),
+                "policy",
+                error,
+                started,
+            )
+            .await;
         }
     };
     let decision = policy.explanation_of(&query, &verdict);
@@ -126,8 +139,15 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
             run_permitted(gateway, caller, admitted, &verdict, record, started).await
         }
         Tier::ApprovalRequired => {
-            crate::approvals::hold(gateway, caller, request, admitted, decision, verdict.generation())
-                .await
+            crate::approvals::hold(
+                gateway,
+                caller,
+                request,
+                admitted,
+                decision,
+                verdict.generation(),
+            )
+            .await
         }
         Tier::Blocked => {
             let error = denied(&admitted, &decision);
@@ -149,12 +169,13 @@ async fn admit(
     let session = &caller.session;
     session.touch(gateway.clock.now());
     if session.ended.is_cancelled() {
-        return Err(CallError::new(ErrorType::SessionExpired).with("session_id", session.id.as_str()));
+        return Err(
+            CallError::new(ErrorType::SessionExpired).with("session_id", session.id.as_str())
+        );
     }
     if session.is_paused() {
-        return Err(
-            CallError::new(ErrorType::SessionPaused).with("agent", &*session.profile.principal.name)
-        );
+        return Err(CallError::new(ErrorType::SessionPaused)
+            .with("agent", &*session.profile.principal.name));
     }
     let definition = gateway.catalog.resolve(&request.name)?;
     let inputs = definition.admit(std::mem::take(&mut request.arguments))?;
@@ -185,13 +206,32 @@ async fn run_permitted(
     let permit = match Permit::by_verdict(verdict, &begun, admitted.inputs) {
         Ok(permit) => permit,
         Err(held) => {
-            let error = CallError::internal_failure(format!("tier {:?} reached the executor", held.0));
-            return finish(gateway, caller, definition, verdict.tier(), begun, Err(error), started).await;
+            let error =
+                CallError::internal_failure(format!("tier {:?} reached the executor", held.0));
+            return finish(
+                gateway,
+                caller,
+                definition,
+                verdict.tier(),
+                begun,
+                Err(error),
+                started,
+            )
+            .await;
         }
     };
     gateway.announce_start(caller, definition, verdict.tier());
     let result = gateway.execute(caller, definition, permit).await;
-    finish(gateway, caller, definition, verdict.tier(), begun, result, started).await
+    finish(
+        gateway,
+        caller,
+        definition,
+        verdict.tier(),
+        begun,
+        result,
+        started,
+    )
+    .await
 }
 
 /// Begins a call's audit: an intent on disk before anything with side effects starts.
@@ -225,8 +265,16 @@ pub(crate) async fn finish(
         Ok(output)
     });
     let result = result.map_err(|error| declared(definition, error));
-    let status = if result.is_ok() { Status::Success } else { Status::Error };
-    let outcome = if result.is_ok() { Outcome::Success } else { Outcome::Error };
+    let status = if result.is_ok() {
+        Status::Success
+    } else {
+        Status::Error
+    };
+    let outcome = if result.is_ok() {
+        Outcome::Success
+    } else {
+        Outcome::Error
+    };
     let (output_summary, metadata) = match &result {
         Ok(output) => (Some(crate::summary::of_output(output)), Object::new()),
         Err(error) => (None, crate::summary::of_error(error)),
@@ -256,7 +304,10 @@ pub(crate) async fn finish(
 /// the definition's own way out.
 fn declared(definition: &Definition, error: CallError) -> CallError {
     if !definition.declares(error.error_type()) {
-        return CallError::internal_failure(format!("{} returned undeclared {error:?}", definition.name));
+        return CallError::internal_failure(format!(
+            "{} returned undeclared {error:?}",
+            definition.name
+        ));
     }
     if let Some(cause) = error.internal_cause() {
         tracing::warn!(capability = %definition.name, error = error.error_type().code(), cause, "call failed");
@@ -294,7 +345,11 @@ async fn refuse(
         resource_usage: None,
         metadata,
     };
-    let status = if error.error_type() == ErrorType::RateLimited { Status::Denied } else { Status::Error };
+    let status = if error.error_type() == ErrorType::RateLimited {
+        Status::Denied
+    } else {
+        Status::Error
+    };
     if let Some(known) = admitted {
         gateway.announce_refusal(caller, known.definition, &error);
     }
@@ -317,7 +372,11 @@ async fn answer_refusal(
     }
 }
 
-pub(crate) fn query<'a>(gateway: &Gateway, caller: &'a Caller, admitted: &'a Admitted) -> Query<'a> {
+pub(crate) fn query<'a>(
+    gateway: &Gateway,
+    caller: &'a Caller,
+    admitted: &'a Admitted,
+) -> Query<'a> {
     Query {
         principal: &caller.session.profile.principal,
         definition: admitted.definition,
@@ -327,7 +386,6 @@ pub(crate) fn query<'a>(gateway: &Gateway, caller: &'a Caller, admitted: &'a Adm
         workspace: &caller.session.profile.workspace,
     }
 }
-
 
 /// The record that a call's entries start from.
 pub(crate) fn record(
@@ -356,10 +414,15 @@ pub(crate) fn denied(admitted: &Admitted, decision: &Value) -> CallError {
     let winner = decision["winner"].as_str().unwrap_or("policy");
     let layers = decision["layers"].as_array();
     let answer = layers.and_then(|all| all.iter().find(|layer| layer["layer"] == winner));
-    let text = |key: &str| answer.and_then(|layer| layer[key].as_str()).unwrap_or_default().to_owned();
+    let text = |key: &str| {
+        answer
+            .and_then(|layer| layer[key].as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
     let error = CallError::new(ErrorType::PolicyDenied)
         .with("rule", text("rule"))
-        .with("capability", &*admitted.definition.name)
+        .with("capability", admitted.definition.name)
         .with("layer", winner);
     match text("reason") {
         reason if reason.is_empty() => error,

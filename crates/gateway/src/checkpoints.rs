@@ -23,7 +23,10 @@ struct Checkpoint {
 
 fn path(gateway: &Gateway, principal: &Principal) -> PathBuf {
     let name = data_encoding::HEXLOWER.encode(principal.name.as_bytes());
-    gateway.layout.sessions().join(format!("{}-{name}.ckpt", principal.kind.as_str()))
+    gateway
+        .layout
+        .sessions()
+        .join(format!("{}-{name}.ckpt", principal.kind.as_str()))
 }
 
 /// Writes a checkpoint of every session that has state. Unchanged state is written again too: its
@@ -53,7 +56,10 @@ pub(crate) fn save_all(gateway: &Gateway) {
 /// The state that a crashed session left, if it is this principal's and recent enough.
 pub(crate) async fn recover(gateway: &Gateway, principal: &Principal) -> Option<Value> {
     let path = path(gateway, principal);
-    let bytes = tokio::task::spawn_blocking(move || std::fs::read(path)).await.ok()?.ok()?;
+    let bytes = tokio::task::spawn_blocking(move || std::fs::read(path))
+        .await
+        .ok()?
+        .ok()?;
     let checkpoint: Checkpoint = match serde_json::from_slice(&bytes) {
         Ok(checkpoint) => checkpoint,
         Err(error) => {
@@ -61,7 +67,11 @@ pub(crate) async fn recover(gateway: &Gateway, principal: &Principal) -> Option<
             return None;
         }
     };
-    let age = gateway.clock.now().as_second().saturating_sub(checkpoint.saved_at.as_second());
+    let age = gateway
+        .clock
+        .now()
+        .as_second()
+        .saturating_sub(checkpoint.saved_at.as_second());
     let fits = checkpoint.version == VERSION && checkpoint.principal == *principal;
     (fits && age <= RECOVERABLE_SECONDS).then_some(checkpoint.state)
 }

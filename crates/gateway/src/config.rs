@@ -26,34 +26,146 @@ const fn key(path: &'static str, live: bool, doc: &'static str) -> Key {
 
 /// Every key there is. A test compares it with [`Config`].
 pub const KEYS: &[Key] = &[
-    key("server.host", false, "Address that the agent port binds. Default 127.0.0.1."),
-    key("server.port", false, "TCP port for agents: MCP and JSON-RPC. 0 picks a free one. Default 7700."),
-    key("server.health_port", false, "TCP port for /health and /metrics, loopback only. 0 picks a free one. Default 7704."),
-    key("server.allowed_origins", false, "Browser origins that may call the agent port besides its own."),
-    key("server.allowed_hosts", false, "Host header values accepted besides the bind address and loopback names."),
-    key("server.allow_query_token", false, "Accept ?token= on the agent port. It ends up in logs. Default false."),
-    key("server.max_message_bytes", false, "Largest message on any transport, in bytes. Default 16777216."),
-    key("server.max_connections", false, "Open connections on the agent port. Default 1024."),
-    key("server.max_calls_per_session", false, "Calls at work at once for one agent session. Default 64."),
-    key("server.toolsets", false, "Named lists of capability patterns, chosen by ?toolset=NAME."),
-    key("session.idle_timeout_seconds", false, "An agent session ends after this long without a request. Default 1800."),
-    key("session.on_conflict", false, "A second long connection of one agent: replace, reject or share. Default replace."),
-    key("approval.hold_seconds", false, "How long a call is held for an approver before the pending answer. Default 45."),
-    key("approval.user_hold_seconds", false, "The same for User sessions. Default 86400."),
-    key("approval.expire_after_seconds", false, "A request expires after this long; 0 never. Default 86400."),
-    key("approval.max_pending_per_agent", false, "Open requests of one agent. Default 5."),
-    key("audit.durability", false, "soon (reads within 10 ms, effects before the answer) or strict (every call waits)."),
-    key("audit.include_content", false, "Store file contents and bodies instead of size and SHA-256. Default false."),
-    key("audit.segment_bytes", false, "Size of one log segment in bytes. Default 67108864."),
-    key("state.persistent.quota_mb", false, "Persistent state of one agent, all versions, in MB. Default 100."),
-    key("state.persistent.versions", false, "Versions kept of each key. Default 100."),
-    key("trash.agent_hours", false, "How long an agent's deleted and overwritten files are kept. Default 24."),
-    key("trash.user_hours", false, "The same for a User. Default 168."),
-    key("watch.max_per_agent", false, "File watches of one agent at once. Default 32."),
-    key("workspace_root", false, "Directory that holds the agents' workspaces. Default <data_dir>/workspaces."),
-    key("run_dir", false, "Directory of the control socket. Default <data_dir>/run."),
-    key("log.format", false, "Log lines on stderr: text or json. Default text."),
-    key("log.filter", false, "tracing filter, such as info or kruxos_gateway=debug. Default info."),
+    key(
+        "server.host",
+        false,
+        "Address that the agent port binds. Default 127.0.0.1.",
+    ),
+    key(
+        "server.port",
+        false,
+        "TCP port for agents: MCP and JSON-RPC. 0 picks a free one. Default 7700.",
+    ),
+    key(
+        "server.health_port",
+        false,
+        "TCP port for /health and /metrics, loopback only. 0 picks a free one. Default 7704.",
+    ),
+    key(
+        "server.allowed_origins",
+        false,
+        "Browser origins that may call the agent port besides its own.",
+    ),
+    key(
+        "server.allowed_hosts",
+        false,
+        "Host header values accepted besides the bind address and loopback names.",
+    ),
+    key(
+        "server.allow_query_token",
+        false,
+        "Accept ?token= on the agent port. It ends up in logs. Default false.",
+    ),
+    key(
+        "server.max_message_bytes",
+        false,
+        "Largest message on any transport, in bytes. Default 16777216.",
+    ),
+    key(
+        "server.max_connections",
+        false,
+        "Open connections on the agent port. Default 1024.",
+    ),
+    key(
+        "server.max_calls_per_session",
+        false,
+        "Calls at work at once for one agent session. Default 64.",
+    ),
+    key(
+        "server.toolsets",
+        false,
+        "Named lists of capability patterns, chosen by ?toolset=NAME.",
+    ),
+    key(
+        "session.idle_timeout_seconds",
+        false,
+        "An agent session ends after this long without a request. Default 1800.",
+    ),
+    key(
+        "session.on_conflict",
+        false,
+        "A second long connection of one agent: replace, reject or share. Default replace.",
+    ),
+    key(
+        "approval.hold_seconds",
+        false,
+        "How long a call is held for an approver before the pending answer. Default 45.",
+    ),
+    key(
+        "approval.user_hold_seconds",
+        false,
+        "The same for User sessions. Default 86400.",
+    ),
+    key(
+        "approval.expire_after_seconds",
+        false,
+        "A request expires after this long; 0 never. Default 86400.",
+    ),
+    key(
+        "approval.max_pending_per_agent",
+        false,
+        "Open requests of one agent. Default 5.",
+    ),
+    key(
+        "audit.durability",
+        false,
+        "soon (reads within 10 ms, effects before the answer) or strict (every call waits).",
+    ),
+    key(
+        "audit.include_content",
+        false,
+        "Store file contents and bodies instead of size and SHA-256. Default false.",
+    ),
+    key(
+        "audit.segment_bytes",
+        false,
+        "Size of one log segment in bytes. Default 67108864.",
+    ),
+    key(
+        "state.persistent.quota_mb",
+        false,
+        "Persistent state of one agent, all versions, in MB. Default 100.",
+    ),
+    key(
+        "state.persistent.versions",
+        false,
+        "Versions kept of each key. Default 100.",
+    ),
+    key(
+        "trash.agent_hours",
+        false,
+        "How long an agent's deleted and overwritten files are kept. Default 24.",
+    ),
+    key(
+        "trash.user_hours",
+        false,
+        "The same for a User. Default 168.",
+    ),
+    key(
+        "watch.max_per_agent",
+        false,
+        "File watches of one agent at once. Default 32.",
+    ),
+    key(
+        "workspace_root",
+        false,
+        "Directory that holds the agents' workspaces. Default <data_dir>/workspaces.",
+    ),
+    key(
+        "run_dir",
+        false,
+        "Directory of the control socket. Default <data_dir>/run.",
+    ),
+    key(
+        "log.format",
+        false,
+        "Log lines on stderr: text or json. Default text.",
+    ),
+    key(
+        "log.filter",
+        false,
+        "tracing filter, such as info or kruxos_gateway=debug. Default info.",
+    ),
 ];
 
 /// Environment variables with a meaning of their own; every other `KRUXOS_*` must be a key.
@@ -69,7 +181,10 @@ const OTHER_VARIABLES: &[&str] = &[
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct Config {
     pub server: Server,
     pub session: Session,
@@ -88,7 +203,10 @@ pub struct Config {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct Server {
     pub host: IpAddr,
     pub port: u16,
@@ -133,7 +251,10 @@ pub enum OnConflict {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct Session {
     pub idle_timeout_seconds: u64,
     pub on_conflict: OnConflict,
@@ -141,13 +262,19 @@ pub struct Session {
 
 impl Default for Session {
     fn default() -> Self {
-        Self { idle_timeout_seconds: 1800, on_conflict: OnConflict::Replace }
+        Self {
+            idle_timeout_seconds: 1800,
+            on_conflict: OnConflict::Replace,
+        }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct Approval {
     pub hold_seconds: u64,
     pub user_hold_seconds: u64,
@@ -178,7 +305,10 @@ pub enum Durability {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct Audit {
     pub durability: Durability,
     pub include_content: bool,
@@ -187,20 +317,30 @@ pub struct Audit {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { durability: Durability::Soon, include_content: false, segment_bytes: 64 * 1024 * 1024 }
+        Self {
+            durability: Durability::Soon,
+            include_content: false,
+            segment_bytes: 64 * 1024 * 1024,
+        }
     }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct State {
     pub persistent: Persistent,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct Persistent {
     pub quota_mb: u64,
     pub versions: u32,
@@ -208,13 +348,19 @@ pub struct Persistent {
 
 impl Default for Persistent {
     fn default() -> Self {
-        Self { quota_mb: 100, versions: 100 }
+        Self {
+            quota_mb: 100,
+            versions: 100,
+        }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct Trash {
     pub agent_hours: u64,
     pub user_hours: u64,
@@ -222,13 +368,19 @@ pub struct Trash {
 
 impl Default for Trash {
     fn default() -> Self {
-        Self { agent_hours: 24, user_hours: 168 }
+        Self {
+            agent_hours: 24,
+            user_hours: 168,
+        }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct Watch {
     pub max_per_agent: usize,
 }
@@ -251,7 +403,10 @@ pub enum LogFormat {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is a row of KEYS, which documents it")]
+#[allow(
+    missing_docs,
+    reason = "each field is a row of KEYS, which documents it"
+)]
 pub struct Log {
     pub format: LogFormat,
     pub filter: String,
@@ -259,7 +414,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
     }
 }
 
@@ -305,11 +463,16 @@ impl Config {
         };
         let mut variables: Vec<_> = environment
             .into_iter()
-            .filter(|(name, _)| name.starts_with("KRUXOS_") && !OTHER_VARIABLES.contains(&name.as_str()))
+            .filter(|(name, _)| {
+                name.starts_with("KRUXOS_") && !OTHER_VARIABLES.contains(&name.as_str())
+            })
             .collect();
         variables.sort();
         for (name, value) in variables {
-            let path = name.trim_start_matches("KRUXOS_").to_lowercase().replace("__", ".");
+            let path = name
+                .trim_start_matches("KRUXOS_")
+                .to_lowercase()
+                .replace("__", ".");
             config = config.with(&path, &value, &name)?;
         }
         for (path, value) in flags {
@@ -321,9 +484,15 @@ impl Config {
 
     fn from_file(path: &Path) -> Result<Config, ConfigError> {
         let file = path.display().to_string();
-        let read = |source| ConfigError::Read { file: file.clone(), source };
+        let read = |source| ConfigError::Read {
+            file: file.clone(),
+            source,
+        };
         if std::fs::metadata(path).map_err(read)?.len() > MAX_FILE_BYTES {
-            return Err(invalid(&file, format!("larger than {MAX_FILE_BYTES} bytes")));
+            return Err(invalid(
+                &file,
+                format!("larger than {MAX_FILE_BYTES} bytes"),
+            ));
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
         if text.trim().is_empty() {
@@ -341,7 +510,8 @@ impl Config {
             return Err(ConfigError::Invalid {
                 place: place.to_owned(),
                 message: format!("there is no key '{path}'"),
-                hint: nearest_key(path).map_or_else(String::new, |near| format!("; did you mean '{near}'?")),
+                hint: nearest_key(path)
+                    .map_or_else(String::new, |near| format!("; did you mean '{near}'?")),
             });
         }
         let mut document = serde_json::to_value(self).map_err(|e| invalid(place, e.to_string()))?;
@@ -359,7 +529,9 @@ impl Config {
             *slot = as_text;
             serde_json::from_value::<Config>(document.clone()).map_err(|_| first)
         });
-        parsed.map_err(|error| invalid(place, error.to_string()))?.check()
+        parsed
+            .map_err(|error| invalid(place, error.to_string()))?
+            .check()
     }
 
     /// One key as JSON.
@@ -367,7 +539,9 @@ impl Config {
     pub fn get(&self, path: &str) -> Option<Value> {
         KEYS.iter().find(|key| key.path == path)?;
         let document = serde_json::to_value(self).ok()?;
-        path.split('.').try_fold(document, |mut value, part| value.get_mut(part).map(Value::take))
+        path.split('.').try_fold(document, |mut value, part| {
+            value.get_mut(part).map(Value::take)
+        })
     }
 
     fn check(self) -> Result<Config, ConfigError> {
@@ -389,7 +563,11 @@ impl Config {
 }
 
 fn invalid(place: &str, message: String) -> ConfigError {
-    ConfigError::Invalid { place: place.to_owned(), message, hint: String::new() }
+    ConfigError::Invalid {
+        place: place.to_owned(),
+        message,
+        hint: String::new(),
+    }
 }
 
 fn nearest_key(path: &str) -> Option<&'static str> {
@@ -407,7 +585,11 @@ mod tests {
         match value {
             Value::Object(map) if !map.is_empty() => {
                 for (name, inner) in map {
-                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    let path = if path.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{path}.{name}")
+                    };
                     leaves(inner, path, out);
                 }
             }
@@ -418,7 +600,11 @@ mod tests {
     #[test]
     fn the_table_and_the_struct_have_the_same_keys() {
         let mut found = Vec::new();
-        leaves(&serde_json::to_value(Config::default()).unwrap(), String::new(), &mut found);
+        leaves(
+            &serde_json::to_value(Config::default()).unwrap(),
+            String::new(),
+            &mut found,
+        );
         let mut table: Vec<_> = KEYS.iter().map(|key| key.path.to_owned()).collect();
         found.sort();
         table.sort();
@@ -428,8 +614,13 @@ mod tests {
     #[test]
     fn an_unknown_variable_names_the_nearest_key() {
         let environment = [("KRUXOS_SERVER__PROT".to_owned(), "1".to_owned())];
-        let error = Config::load(None, environment, &[]).unwrap_err().to_string();
-        assert_eq!(error, "KRUXOS_SERVER__PROT: there is no key 'server.prot'; did you mean 'server.port'?");
+        let error = Config::load(None, environment, &[])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "KRUXOS_SERVER__PROT: there is no key 'server.prot'; did you mean 'server.port'?"
+        );
     }
 
     #[test]
@@ -438,13 +629,33 @@ mod tests {
         let file = directory.path().join("c.yaml");
         std::fs::write(&file, "server: {port: 1}\nsession: {on_conflict: share}\n").unwrap();
         let environment = [("KRUXOS_SERVER__PORT".to_owned(), "2".to_owned())];
-        let config = Config::load(Some(&file), environment.clone(), &[("server.port", "3".into())]).unwrap();
-        assert_eq!((config.server.port, config.session.on_conflict), (3, OnConflict::Share));
-        assert_eq!(Config::load(Some(&file), environment, &[]).unwrap().server.port, 2);
+        let config = Config::load(
+            Some(&file),
+            environment.clone(),
+            &[("server.port", "3".into())],
+        )
+        .unwrap();
+        assert_eq!(
+            (config.server.port, config.session.on_conflict),
+            (3, OnConflict::Share)
+        );
+        assert_eq!(
+            Config::load(Some(&file), environment, &[])
+                .unwrap()
+                .server
+                .port,
+            2
+        );
         assert!(Config::default().with("server.port", "70000", "x").is_err());
-        assert!(Config::default().with("log.filter", "true", "x").is_ok(), "text that looks like JSON");
+        assert!(
+            Config::default().with("log.filter", "true", "x").is_ok(),
+            "text that looks like JSON"
+        );
         std::fs::write(&file, "server: {prot: 1}\n").unwrap();
         let error = Config::load(Some(&file), [], &[]).unwrap_err().to_string();
-        assert!(error.contains("prot") && error.contains("c.yaml"), "{error}");
+        assert!(
+            error.contains("prot") && error.contains("c.yaml"),
+            "{error}"
+        );
     }
 }

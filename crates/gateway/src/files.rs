@@ -53,12 +53,19 @@ impl Gateway {
                     .await
                     .map_err(CallError::internal_failure)?
             }
-            Executor::Egress => Err(CallError::internal_failure("no egress executor in this build")),
+            Executor::Egress => Err(CallError::internal_failure(
+                "no egress executor in this build",
+            )),
         }
     }
 
     /// What a held call would change, rendered from its exact inputs.
-    pub(crate) async fn preview(&self, caller: &Caller, definition: &'static Definition, inputs: &Object) -> Value {
+    pub(crate) async fn preview(
+        &self,
+        caller: &Caller,
+        definition: &'static Definition,
+        inputs: &Object,
+    ) -> Value {
         if definition.executor != Executor::Worker {
             return json!({"kind": "inputs", "summary": "The call changes nothing outside the gateway."});
         }
@@ -67,8 +74,10 @@ impl Gateway {
             Ok(files) => files,
             Err(error) => return json!({"kind": "error", "summary": error.description()}),
         };
-        let work = tokio::task::spawn_blocking(move || filesystem::preview(definition, &inputs, &files));
-        work.await.unwrap_or_else(|_| json!({"kind": "error", "summary": "cannot be inspected"}))
+        let work =
+            tokio::task::spawn_blocking(move || filesystem::preview(definition, &inputs, &files));
+        work.await
+            .unwrap_or_else(|_| json!({"kind": "error", "summary": "cannot be inspected"}))
     }
 
     fn cx(&self, caller: &Caller) -> Cx {
@@ -113,7 +122,8 @@ impl Gateway {
                 data: json!(change),
             });
         });
-        let files = Files::open(options, self.clock.clone(), sink).map_err(CallError::internal_failure)?;
+        let files =
+            Files::open(options, self.clock.clone(), sink).map_err(CallError::internal_failure)?;
         let files = Arc::new(files);
         open.insert(principal.clone(), files.clone());
         Ok(files)

@@ -74,7 +74,10 @@ impl std::fmt::Debug for Gateway {
 
 /// Why a gateway cannot open.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "each variant wraps an error that documents itself")]
+#[allow(
+    missing_docs,
+    reason = "each variant wraps an error that documents itself"
+)]
 pub enum OpenError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -96,7 +99,11 @@ impl Gateway {
     ///
     /// # Errors
     /// See [`OpenError`]; each message names the file and the way out.
-    pub async fn open(config: Config, layout: Layout, clock: Arc<dyn Clock>) -> Result<Gateway, OpenError> {
+    pub async fn open(
+        config: Config,
+        layout: Layout,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Gateway, OpenError> {
         let lock = layout.prepare()?;
         let catalog = Catalog::builtin();
         let audit_options = kruxos_audit::Options {
@@ -159,7 +166,8 @@ impl Gateway {
     pub async fn stop(&self) {
         self.stopping.cancel();
         for session in self.sessions.all() {
-            self.end_session(&session.profile.principal, "gateway stopping").await;
+            self.end_session(&session.profile.principal, "gateway stopping")
+                .await;
         }
         self.tasks.close();
         self.tasks.wait().await;
@@ -181,7 +189,10 @@ impl Gateway {
     pub(crate) async fn save_rates_if_changed(&self) {
         let snapshot = self.rates.snapshot(self.clock.now());
         let changed = {
-            let mut saved = self.saved_rates.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut saved = self
+                .saved_rates
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let changed = *saved != snapshot;
             saved.clone_from(&snapshot);
             changed
@@ -211,14 +222,25 @@ impl Gateway {
         self.config.audit.durability == ConfiguredDurability::Strict
     }
 
-    pub(crate) fn count(&self, definition: &Definition, tier: Tier, outcome: Outcome, since: Instant) {
-        self.call_metrics.count(definition, tier, outcome, since.elapsed());
+    pub(crate) fn count(
+        &self,
+        definition: &Definition,
+        tier: Tier,
+        outcome: Outcome,
+        since: Instant,
+    ) {
+        self.call_metrics
+            .count(definition, tier, outcome, since.elapsed());
     }
 }
 
 async fn stored_generation(store: &Store) -> Result<(u64, [u8; 32]), StoreError> {
     let fact = store.fact(GENERATION_FACT).await?.unwrap_or(Value::Null);
-    let fingerprint = fact["fingerprint"].as_str().and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
-    let fingerprint = fingerprint.and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 32]);
+    let fingerprint = fact["fingerprint"]
+        .as_str()
+        .and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
+    let fingerprint = fingerprint
+        .and_then(|bytes| bytes.try_into().ok())
+        .unwrap_or([0; 32]);
     Ok((fact["generation"].as_u64().unwrap_or(0), fingerprint))
 }

@@ -48,9 +48,15 @@ impl Health {
     #[must_use]
     pub fn resources(&self, now: Timestamp, window_seconds: u64) -> Value {
         let newest = read_sample(now);
-        let since = now.as_second().saturating_sub(i64::try_from(window_seconds).unwrap_or(i64::MAX));
+        let since = now
+            .as_second()
+            .saturating_sub(i64::try_from(window_seconds).unwrap_or(i64::MAX));
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = samples.iter().find(|sample| sample.at >= since).copied().unwrap_or(newest);
+        let oldest = samples
+            .iter()
+            .find(|sample| sample.at >= since)
+            .copied()
+            .unwrap_or(newest);
         drop(samples);
         let seconds = newest.at.saturating_sub(oldest.at);
         let rate = |new: u64, old: u64| match u64::try_from(seconds) {
@@ -98,10 +104,20 @@ impl Gateway {
             Err(error) => service("state", "critical", &error.to_string(), now),
         });
         services.push(match problems.first() {
-            None => service("policy", "healthy", &format!("generation {}", self.policy.mark().0), now),
+            None => service(
+                "policy",
+                "healthy",
+                &format!("generation {}", self.policy.mark().0),
+                now,
+            ),
             Some(problem) => service("policy", "degraded", &problem.to_string(), now),
         });
-        services.push(service("sandbox", "degraded", "capabilities run in the gateway process; no kernel sandbox in this build", now));
+        services.push(service(
+            "sandbox",
+            "degraded",
+            "capabilities run in the gateway process; no kernel sandbox in this build",
+            now,
+        ));
         let status = overall(&services);
         let sessions = self.sessions.all();
         json!({
@@ -138,7 +154,11 @@ impl Gateway {
 
     /// How many requests wait in a state, for gauges.
     pub(crate) async fn refresh_gauges(&self) {
-        if let Ok(pending) = self.store.approvals(Some(ApprovalState::Pending), None, 10_000).await {
+        if let Ok(pending) = self
+            .store
+            .approvals(Some(ApprovalState::Pending), None, 10_000)
+            .await
+        {
             metrics::gauge!("kruxos_approvals_pending").set(gauge(pending.len()));
         }
         metrics::gauge!("kruxos_sessions_active").set(gauge(self.sessions.all().len()));
@@ -170,21 +190,29 @@ fn percent(part: u64, whole: u64) -> u64 {
 }
 
 fn cpu_percent(old: Sample, new: Sample) -> u64 {
-    percent(new.cpu_busy.saturating_sub(old.cpu_busy), new.cpu_total.saturating_sub(old.cpu_total))
+    percent(
+        new.cpu_busy.saturating_sub(old.cpu_busy),
+        new.cpu_total.saturating_sub(old.cpu_total),
+    )
 }
 
 fn disk(path: &Path) -> (u64, u64) {
     match rustix::fs::statvfs(path) {
-        Ok(stat) => {
-            (stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize))
-        }
+        Ok(stat) => (
+            stat.f_blocks.saturating_mul(stat.f_frsize),
+            stat.f_bavail.saturating_mul(stat.f_frsize),
+        ),
         Err(_) => (0, 0),
     }
 }
 
 fn load_average() -> Vec<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let mut loads: Vec<f64> = text.split(' ').take(3).filter_map(|part| part.parse().ok()).collect();
+    let mut loads: Vec<f64> = text
+        .split(' ')
+        .take(3)
+        .filter_map(|part| part.parse().ok())
+        .collect();
     loads.resize(3, 0.0);
     loads
 }
@@ -192,8 +220,15 @@ fn load_average() -> Vec<f64> {
 /// A file of `/proc` that is missing (another kernel, a container) reads as zeros.
 fn read_sample(now: Timestamp) -> Sample {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let numbers = |line: &str| -> Vec<u64> { line.split_whitespace().filter_map(|w| w.parse().ok()).collect() };
-    let mut sample = Sample { at: now.as_second(), ..Sample::default() };
+    let numbers = |line: &str| -> Vec<u64> {
+        line.split_whitespace()
+            .filter_map(|w| w.parse().ok())
+            .collect()
+    };
+    let mut sample = Sample {
+        at: now.as_second(),
+        ..Sample::default()
+    };
     if let Some(line) = read("/proc/stat").lines().next() {
         let times = numbers(line);
         sample.cpu_total = times.iter().take(8).sum();
@@ -203,25 +238,46 @@ fn read_sample(now: Timestamp) -> Sample {
     }
     let memory = read("/proc/meminfo");
     let kilobytes = |key: &str| {
-        memory.lines().find(|line| line.starts_with(key)).and_then(|line| numbers(line).first().copied()).unwrap_or(0)
+        memory
+            .lines()
+            .find(|line| line.starts_with(key))
+            .and_then(|line| numbers(line).first().copied())
+            .unwrap_or(0)
     };
     sample.memory_total = kilobytes("MemTotal:") * 1024;
-    sample.memory_used = sample.memory_total.saturating_sub(kilobytes("MemAvailable:") * 1024);
+    sample.memory_used = sample
+        .memory_total
+        .saturating_sub(kilobytes("MemAvailable:") * 1024);
     for line in read("/proc/diskstats").lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let sectors = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        let sectors = |index: usize| {
+            fields
+                .get(index)
+                .and_then(|field| field.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
         // Kernel iostats.rst: sectors of 512 bytes read (6th) and written (10th column).
-        sample.disk_read = sample.disk_read.saturating_add(sectors(5).saturating_mul(512));
-        sample.disk_written = sample.disk_written.saturating_add(sectors(9).saturating_mul(512));
+        sample.disk_read = sample
+            .disk_read
+            .saturating_add(sectors(5).saturating_mul(512));
+        sample.disk_written = sample
+            .disk_written
+            .saturating_add(sectors(9).saturating_mul(512));
     }
     for line in read("/proc/net/dev").lines().skip(2) {
-        let Some((name, rest)) = line.split_once(':') else { continue };
+        let Some((name, rest)) = line.split_once(':') else {
+            continue;
+        };
         if name.trim() == "lo" {
             continue;
         }
         let counts = numbers(rest);
-        sample.net_received = sample.net_received.saturating_add(counts.first().copied().unwrap_or(0));
-        sample.net_sent = sample.net_sent.saturating_add(counts.get(8).copied().unwrap_or(0));
+        sample.net_received = sample
+            .net_received
+            .saturating_add(counts.first().copied().unwrap_or(0));
+        sample.net_sent = sample
+            .net_sent
+            .saturating_add(counts.get(8).copied().unwrap_or(0));
     }
     sample
 }

@@ -59,7 +59,8 @@ impl Layout {
     pub fn new(data_dir: &Path, workspace_root: Option<&Path>, run_dir: Option<&Path>) -> Self {
         let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
         Self {
-            workspace_root: workspace_root.map_or_else(|| data_dir.join("workspaces"), Path::to_owned),
+            workspace_root: workspace_root
+                .map_or_else(|| data_dir.join("workspaces"), Path::to_owned),
             run_dir: run_dir.map_or_else(|| data_dir.join("run"), Path::to_owned),
             data_dir,
         }
@@ -108,9 +109,13 @@ impl Layout {
     pub fn prepare(&self) -> Result<DirectoryLock, LayoutError> {
         let sessions = self.sessions();
         let agents = self.policies().join("agents");
-        for directory in
-            [&self.data_dir, &self.workspace_root, &self.run_dir, &sessions, &agents]
-        {
+        for directory in [
+            &self.data_dir,
+            &self.workspace_root,
+            &self.run_dir,
+            &sessions,
+            &agents,
+        ] {
             make_private(directory)?;
         }
         let lock = self.lock()?;
@@ -120,7 +125,10 @@ impl Layout {
 
     fn lock(&self) -> Result<DirectoryLock, LayoutError> {
         let path = self.data_dir.join("lock");
-        let refuse = |source| LayoutError::Io { path: path.clone(), source };
+        let refuse = |source| LayoutError::Io {
+            path: path.clone(),
+            source,
+        };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -130,21 +138,39 @@ impl Layout {
             .open(&path)
             .map_err(refuse)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let pid = std::fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-            let pid = if pid.is_empty() { "unknown".to_owned() } else { pid };
-            return Err(LayoutError::InUse { dir: self.data_dir.clone(), pid });
+            let pid = std::fs::read_to_string(&path)
+                .unwrap_or_default()
+                .trim()
+                .to_owned();
+            let pid = if pid.is_empty() {
+                "unknown".to_owned()
+            } else {
+                pid
+            };
+            return Err(LayoutError::InUse {
+                dir: self.data_dir.clone(),
+                pid,
+            });
         }
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(refuse)?;
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(refuse)?;
         Ok(DirectoryLock(file))
     }
 
     fn check_version(&self) -> Result<(), LayoutError> {
         let path = self.data_dir.join("version");
-        let refuse = |source| LayoutError::Io { path: path.clone(), source };
+        let refuse = |source| LayoutError::Io {
+            path: path.clone(),
+            source,
+        };
         match std::fs::read_to_string(&path) {
             Ok(text) => match text.trim().parse::<u32>() {
                 Ok(found) if found <= LAYOUT_VERSION => Ok(()),
-                Ok(found) => Err(LayoutError::Newer { dir: self.data_dir.clone(), found }),
+                Ok(found) => Err(LayoutError::Newer {
+                    dir: self.data_dir.clone(),
+                    found,
+                }),
                 Err(_) => Err(refuse(std::io::Error::other("the version file is damaged"))),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -160,14 +186,18 @@ impl Layout {
     /// The file cannot be read or made, or has the wrong size.
     pub fn approval_key(&self) -> Result<[u8; 32], LayoutError> {
         let path = self.data_dir.join("approvals.key");
-        let refuse = |source| LayoutError::Io { path: path.clone(), source };
+        let refuse = |source| LayoutError::Io {
+            path: path.clone(),
+            source,
+        };
         match std::fs::read(&path) {
             Ok(bytes) => bytes
                 .try_into()
                 .map_err(|_| refuse(std::io::Error::other("expected 32 bytes"))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let mut key = [0u8; 32];
-                getrandom::fill(&mut key).map_err(|e| refuse(std::io::Error::other(e.to_string())))?;
+                getrandom::fill(&mut key)
+                    .map_err(|e| refuse(std::io::Error::other(e.to_string())))?;
                 write_private(&path, &key).map_err(refuse)?;
                 Ok(key)
             }
@@ -182,7 +212,10 @@ pub(crate) fn make_private(path: &Path) -> Result<(), LayoutError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| LayoutError::Io { path: path.to_owned(), source })
+        .map_err(|source| LayoutError::Io {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Replaces a small file by rename, mode 0600: readers see the old or the new, never a part.
@@ -217,17 +250,26 @@ mod tests {
         let layout = Layout::new(directory.path(), None, None);
         let lock = layout.prepare().unwrap();
         let message = layout.prepare().unwrap_err().to_string();
-        assert!(message.contains(&std::process::id().to_string()), "{message}");
+        assert!(
+            message.contains(&std::process::id().to_string()),
+            "{message}"
+        );
         drop(lock);
         std::fs::write(directory.path().join("version"), "99").unwrap();
-        assert!(matches!(layout.prepare(), Err(LayoutError::Newer { found: 99, .. })));
+        assert!(matches!(
+            layout.prepare(),
+            Err(LayoutError::Newer { found: 99, .. })
+        ));
     }
 
     #[test]
     fn the_key_stays_the_same_and_a_damaged_one_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let layout = Layout::new(directory.path(), None, None);
-        assert_eq!(layout.approval_key().unwrap(), layout.approval_key().unwrap());
+        assert_eq!(
+            layout.approval_key().unwrap(),
+            layout.approval_key().unwrap()
+        );
         std::fs::write(directory.path().join("approvals.key"), b"short").unwrap();
         assert!(layout.approval_key().is_err());
     }

@@ -40,17 +40,22 @@ impl Gateway {
         let (session, started) = self.sessions.get_or_start(principal, || (profile, state));
         if started {
             session.set_paused(paused);
-            self.audit_session(&session, "started", Object::new()).await?;
-            self.announce(EventType::SessionStarted, Some(&principal.name), Some(session.id.as_str()), || {
-                session.to_json()
-            });
+            self.audit_session(&session, "started", Object::new())
+                .await?;
+            self.announce(
+                EventType::SessionStarted,
+                Some(&principal.name),
+                Some(session.id.as_str()),
+                || session.to_json(),
+            );
         }
         Ok(session)
     }
 
     fn profile(&self, principal: &Principal) -> Result<(Profile, bool), CallError> {
         if principal.kind == PrincipalKind::Agent {
-            let revoked = || CallError::new(ErrorType::AuthAgentRevoked).with("name", &*principal.name);
+            let revoked =
+                || CallError::new(ErrorType::AuthAgentRevoked).with("name", &*principal.name);
             let agent = self.agents.get(&principal.name).ok_or_else(revoked)?;
             if agent.status == AgentStatus::Revoked {
                 return Err(revoked());
@@ -98,12 +103,20 @@ impl Gateway {
         if let Err(error) = self.audit_session(session, "ended", facts).await {
             tracing::error!(%error, "the end of a session could not be audited");
         }
-        self.announce(EventType::SessionEnded, Some(&principal.name), Some(session.id.as_str()), || {
-            json!({"reason": reason})
-        });
+        self.announce(
+            EventType::SessionEnded,
+            Some(&principal.name),
+            Some(session.id.as_str()),
+            || json!({"reason": reason}),
+        );
     }
 
-    async fn audit_session(&self, session: &AgentSession, event: &str, facts: Object) -> Result<(), CallError> {
+    async fn audit_session(
+        &self,
+        session: &AgentSession,
+        event: &str,
+        facts: Object,
+    ) -> Result<(), CallError> {
         let mut metadata = facts;
         metadata.insert("event".to_owned(), json!(format!("session {event}")));
         let record = Record {
@@ -121,7 +134,9 @@ impl Gateway {
             metadata,
         };
         let written = self.audit.append(record, Durability::Soon).await;
-        written.map(drop).map_err(|error| crate::call::unaudited(&error))
+        written
+            .map(drop)
+            .map_err(|error| crate::call::unaudited(&error))
     }
 
     /// Audits, announces and, for a file that does not compile, alerts.
@@ -129,37 +144,58 @@ impl Gateway {
         let (generation, problems) = match outcome {
             Reload::Unchanged => return,
             Reload::Applied { generation } => (generation, Vec::new()),
-            Reload::Kept { problems, generation } => (generation, problems),
+            Reload::Kept {
+                problems,
+                generation,
+            } => (generation, problems),
         };
         self.save_generation().await;
-        let status = if problems.is_empty() { Status::Success } else { Status::Error };
+        let status = if problems.is_empty() {
+            Status::Success
+        } else {
+            Status::Error
+        };
         let mut facts = Object::new();
         facts.insert("event".to_owned(), json!("policy loaded"));
         facts.insert("generation".to_owned(), json!(generation));
         facts.insert("problems".to_owned(), json!(problems));
         self.audit_system(Kind::Policy, status, facts).await;
         if !problems.is_empty() {
-            let message = format!("A policy file is invalid; its last good version stays in force: {}", problems.join("; "));
-            self.alert(Severity::Critical, "policy", message, Object::new()).await;
+            let message = format!(
+                "A policy file is invalid; its last good version stays in force: {}",
+                problems.join("; ")
+            );
+            self.alert(Severity::Critical, "policy", message, Object::new())
+                .await;
         }
-        self.announce(EventType::PolicyReloaded, None, None, || {
-            json!({"generation": generation, "problems": problems})
-        });
+        self.announce(
+            EventType::PolicyReloaded,
+            None,
+            None,
+            || json!({"generation": generation, "problems": problems}),
+        );
     }
 
     /// Says what opening the audit log found.
     pub(crate) async fn report_recovery(&self, recovery: &Recovery) {
         if recovery.torn_bytes > 0 {
-            tracing::warn!(bytes = recovery.torn_bytes, "a torn last audit frame was cut off");
+            tracing::warn!(
+                bytes = recovery.torn_bytes,
+                "a torn last audit frame was cut off"
+            );
         }
         for found in &recovery.breaks {
             let context = match serde_json::to_value(found) {
                 Ok(Value::Object(context)) => context,
                 _ => Object::new(),
             };
-            let message = format!("The audit chain is broken in {}: {}; logging goes on in a new chain.", found.file, found.kind);
+            let message = format!(
+                "The audit chain is broken in {}: {}; logging goes on in a new chain.",
+                found.file, found.kind
+            );
             tracing::error!(file = %found.file, kind = %found.kind, "{message}");
-            self.alert(Severity::Critical, "audit", message, context).await;
+            self.alert(Severity::Critical, "audit", message, context)
+                .await;
         }
     }
 }

@@ -73,13 +73,16 @@ impl CallMetrics {
                 "outcome" => outcome.as_str()
             )
         };
-        handles.calls[tier as usize][outcome as usize].get_or_init(make).increment(1);
+        handles.calls[tier as usize][outcome as usize]
+            .get_or_init(make)
+            .increment(1);
     }
 }
 
 /// Upper bounds of the latency buckets in seconds: 50 µs to 30 s.
-const BUCKETS: [f64; 14] =
-    [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 2.5, 10.0, 30.0];
+const BUCKETS: [f64; 14] = [
+    5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 2.5, 10.0, 30.0,
+];
 
 /// Installs the process-wide recorder, once; later calls get the same handle.
 ///
@@ -91,11 +94,16 @@ pub fn recorder() -> anyhow::Result<PrometheusHandle> {
         return Ok(handle.clone());
     }
     let matcher = Matcher::Suffix("_seconds".to_owned());
-    let recorder = PrometheusBuilder::new().set_buckets_for_metric(matcher, &BUCKETS)?.build_recorder();
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(matcher, &BUCKETS)?
+        .build_recorder();
     let handle = recorder.handle();
     // Two gateways in one process (tests) race here; the loser uses the winner's handle.
     if metrics::set_global_recorder(recorder).is_ok() {
         return Ok(HANDLE.get_or_init(|| handle).clone());
     }
-    HANDLE.get().cloned().ok_or_else(|| anyhow::anyhow!("another metrics recorder is installed"))
+    HANDLE
+        .get()
+        .cloned()
+        .ok_or_else(|| anyhow::anyhow!("another metrics recorder is installed"))
 }

@@ -83,12 +83,23 @@ impl PolicyFiles {
             .map_err(|problems| PolicyLoadError::Invalid(lines(&problems).join("\n")))?;
         let files = PolicyFiles {
             directory: directory.to_owned(),
-            data_dir: directory.parent().unwrap_or(directory).display().to_string(),
+            data_dir: directory
+                .parent()
+                .unwrap_or(directory)
+                .display()
+                .to_string(),
             catalog,
             current: ArcSwap::from_pointee(empty.0),
-            state: Mutex::new(State { generation, fingerprint, groups, ..State::default() }),
+            state: Mutex::new(State {
+                generation,
+                fingerprint,
+                groups,
+                ..State::default()
+            }),
         };
-        let outcome = files.load(true).map_err(|all| PolicyLoadError::Invalid(lines(&all).join("\n")))?;
+        let outcome = files
+            .load(true)
+            .map_err(|all| PolicyLoadError::Invalid(lines(&all).join("\n")))?;
         Ok((files, outcome))
     }
 
@@ -137,7 +148,10 @@ impl PolicyFiles {
             Err(problems) => {
                 let mut state = self.lock();
                 state.problems.clone_from(&problems);
-                Reload::Kept { problems: lines(&problems), generation: state.generation }
+                Reload::Kept {
+                    problems: lines(&problems),
+                    generation: state.generation,
+                }
             }
         }
     }
@@ -164,8 +178,10 @@ impl PolicyFiles {
             match PolicySet::compile(&sources, self.catalog, generation) {
                 Ok(compiled) => break compiled,
                 Err(found) => {
-                    let fresh: Vec<_> =
-                        found.into_iter().filter(|one| !problems.iter().any(|p| p.file == one.file)).collect();
+                    let fresh: Vec<_> = found
+                        .into_iter()
+                        .filter(|one| !problems.iter().any(|p| p.file == one.file))
+                        .collect();
                     if fresh.is_empty() {
                         return Err(problems);
                     }
@@ -175,7 +191,11 @@ impl PolicyFiles {
         };
         // Without an earlier version a broken file has no rules to keep: at the first load that would
         // silently drop ceilings, so it is refused instead.
-        if first && problems.iter().any(|problem| self.last_good(&problem.file).is_none()) {
+        if first
+            && problems
+                .iter()
+                .any(|problem| self.last_good(&problem.file).is_none())
+        {
             return Err(problems);
         }
         self.keep_good(&wanted.sources, &problems);
@@ -189,11 +209,19 @@ impl PolicyFiles {
         if problems.is_empty() {
             return Ok(Reload::Applied { generation });
         }
-        Ok(Reload::Kept { problems: lines(&problems), generation })
+        Ok(Reload::Kept {
+            problems: lines(&problems),
+            generation,
+        })
     }
 
     /// Puts the last good version in the place of each file with a problem.
-    fn fall_back(&self, sources: &mut Sources, problems: &[Diagnostic], groups: BTreeMap<String, String>) {
+    fn fall_back(
+        &self,
+        sources: &mut Sources,
+        problems: &[Diagnostic],
+        groups: BTreeMap<String, String>,
+    ) {
         sources.groups = groups;
         for problem in problems {
             let good = self.last_good(&problem.file);
@@ -202,7 +230,10 @@ impl PolicyFiles {
                 "org.yaml" => sources.organisation = good,
                 "user.yaml" => sources.user = good,
                 other => {
-                    let name = other.trim_start_matches("agents/").trim_end_matches(".yaml").to_owned();
+                    let name = other
+                        .trim_start_matches("agents/")
+                        .trim_end_matches(".yaml")
+                        .to_owned();
                     match good {
                         Some(good) => drop(sources.agents.insert(name, good)),
                         None => drop(sources.agents.remove(&name)),
@@ -214,7 +245,10 @@ impl PolicyFiles {
 
     fn last_good(&self, file: &str) -> Option<Source> {
         let text = std::fs::read_to_string(self.directory.join(LAST_GOOD).join(file)).ok()?;
-        Some(Source { file: file.to_owned(), text })
+        Some(Source {
+            file: file.to_owned(),
+            text,
+        })
     }
 
     fn keep_good(&self, sources: &Sources, problems: &[Diagnostic]) {
@@ -247,15 +281,27 @@ struct Candidate {
 impl Candidate {
     fn read(directory: &Path, groups: BTreeMap<String, String>, data_dir: &str) -> Self {
         let data_dir = Some(data_dir.to_owned());
-        let sources = Sources { groups, data_dir, ..Sources::default() };
-        let mut found = Candidate { sources, unreadable: Vec::new() };
+        let sources = Sources {
+            groups,
+            data_dir,
+            ..Sources::default()
+        };
+        let mut found = Candidate {
+            sources,
+            unreadable: Vec::new(),
+        };
         found.sources.system = found.file(directory, "system.yaml");
         found.sources.organisation = found.file(directory, "org.yaml");
         found.sources.user = found.file(directory, "user.yaml");
-        let entries = std::fs::read_dir(directory.join("agents")).into_iter().flatten();
+        let entries = std::fs::read_dir(directory.join("agents"))
+            .into_iter()
+            .flatten();
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(agent) = name.strip_suffix(".yaml").filter(|agent| !agent.starts_with('.')) else {
+            let Some(agent) = name
+                .strip_suffix(".yaml")
+                .filter(|agent| !agent.starts_with('.'))
+            else {
                 continue;
             };
             if let Some(source) = found.file(directory, &format!("agents/{name}")) {
@@ -269,16 +315,27 @@ impl Candidate {
         let path = directory.join(name);
         let read = std::fs::metadata(&path).and_then(|meta| {
             if meta.len() > MAX_FILE_BYTES {
-                return Err(std::io::Error::other(format!("larger than {MAX_FILE_BYTES} bytes")));
+                return Err(std::io::Error::other(format!(
+                    "larger than {MAX_FILE_BYTES} bytes"
+                )));
             }
             std::fs::read_to_string(&path)
         });
         match read {
-            Ok(text) => Some(Source { file: name.to_owned(), text }),
+            Ok(text) => Some(Source {
+                file: name.to_owned(),
+                text,
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => {
                 let message = format!("cannot be read: {error}");
-                self.unreadable.push(Diagnostic { file: name.to_owned(), line: 1, column: 1, message, fatal: true });
+                self.unreadable.push(Diagnostic {
+                    file: name.to_owned(),
+                    line: 1,
+                    column: 1,
+                    message,
+                    fatal: true,
+                });
                 None
             }
         }
@@ -286,8 +343,16 @@ impl Candidate {
 
     fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        let fixed = [&self.sources.system, &self.sources.organisation, &self.sources.user];
-        for source in fixed.into_iter().flatten().chain(self.sources.agents.values()) {
+        let fixed = [
+            &self.sources.system,
+            &self.sources.organisation,
+            &self.sources.user,
+        ];
+        for source in fixed
+            .into_iter()
+            .flatten()
+            .chain(self.sources.agents.values())
+        {
             for part in [&source.file, &source.text] {
                 hash.update(part.len().to_le_bytes());
                 hash.update(part.as_bytes());

@@ -39,16 +39,22 @@ async fn health(State(gateway): State<Gateway>) -> Response {
 
 async fn ready(State(gateway): State<Gateway>) -> Response {
     let stopping = gateway.stopping.is_cancelled();
-    let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let status = if stopping {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
     (status, Json(json!({"ready": !stopping}))).into_response()
 }
 
 async fn metrics(State(gateway): State<Gateway>) -> Response {
     gateway.refresh_gauges().await;
     match crate::metrics::recorder() {
-        Ok(handle) => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
-        }
+        Ok(handle) => (
+            [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+            handle.render(),
+        )
+            .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -31,9 +31,16 @@ pub async fn start(gateway: &Gateway) -> Result<Listening, BindError> {
     let server = &gateway.config.server;
     let agents = bind(SocketAddr::new(server.host, server.port), "--port").await?;
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let health = bind(SocketAddr::new(loopback, server.health_port), "--health-port").await?;
+    let health = bind(
+        SocketAddr::new(loopback, server.health_port),
+        "--health-port",
+    )
+    .await?;
     let control = bind_control(gateway)?;
-    let listening = Listening { agents: address(&agents)?, health: address(&health)? };
+    let listening = Listening {
+        agents: address(&agents)?,
+        health: address(&health)?,
+    };
     let listening = *gateway.listening.get_or_init(|| listening);
     spawn(gateway, crate::transport::serve(gateway.clone(), agents));
     spawn(gateway, crate::probes::serve(gateway.clone(), health));
@@ -49,16 +56,26 @@ async fn bind(place: SocketAddr, flag: &str) -> Result<TcpListener, BindError> {
     TcpListener::bind(place).await.map_err(|source| {
         let hint = match source.kind() {
             std::io::ErrorKind::AddrInUse => {
-                format!("; another program has it: choose one with {flag} N ({flag} 0 picks a free one)")
+                format!(
+                    "; another program has it: choose one with {flag} N ({flag} 0 picks a free one)"
+                )
             }
             _ => String::new(),
         };
-        BindError { place: place.to_string(), source, hint }
+        BindError {
+            place: place.to_string(),
+            source,
+            hint,
+        }
     })
 }
 
 fn address(listener: &TcpListener) -> Result<SocketAddr, BindError> {
-    listener.local_addr().map_err(|source| BindError { place: "tcp".to_owned(), source, hint: String::new() })
+    listener.local_addr().map_err(|source| BindError {
+        place: "tcp".to_owned(),
+        source,
+        hint: String::new(),
+    })
 }
 
 /// The data directory's lock is held, so a socket file that is there was left by a crash.
@@ -68,7 +85,11 @@ fn bind_control(gateway: &Gateway) -> Result<UnixListener, BindError> {
         place: path.display().to_string(),
         source,
         // sun_path holds 108 bytes (unix(7)).
-        hint: if path.as_os_str().len() > 107 { "; the path is too long: set run_dir".to_owned() } else { String::new() },
+        hint: if path.as_os_str().len() > 107 {
+            "; the path is too long: set run_dir".to_owned()
+        } else {
+            String::new()
+        },
     };
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refuse(error)),

@@ -69,13 +69,19 @@ impl Attached {
     /// Why the connection must end, once [`Attached::close`] is cancelled.
     #[must_use]
     pub fn reason(&self) -> String {
-        self.reason.load().as_deref().cloned().unwrap_or_else(|| "session ended".to_owned())
+        self.reason
+            .load()
+            .as_deref()
+            .cloned()
+            .unwrap_or_else(|| "session ended".to_owned())
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.session.connections().retain(|connection| connection.id != self.id);
+        self.session
+            .connections()
+            .retain(|connection| connection.id != self.id);
     }
 }
 
@@ -137,7 +143,9 @@ impl AgentSession {
     }
 
     fn connections(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -240,7 +248,9 @@ impl Sessions {
                     let reason = format!("replaced by a new session of the same agent from {peer}");
                     other.reason.store(Some(Arc::new(reason)));
                     other.close.cancel();
-                    replaced.push(Replaced { old_peer: other.peer });
+                    replaced.push(Replaced {
+                        old_peer: other.peer,
+                    });
                 }
                 connections.retain(|connection| connection.client == client);
             }
@@ -256,7 +266,15 @@ impl Sessions {
             reason: reason.clone(),
         });
         drop(connections);
-        Ok((Attached { session: session.clone(), id, close, reason }, replaced))
+        Ok((
+            Attached {
+                session: session.clone(),
+                id,
+                close,
+                reason,
+            },
+            replaced,
+        ))
     }
 
     /// Ends a principal's session: connections close, held calls stop waiting. Answers it.

@@ -11,13 +11,19 @@ pub(crate) fn of_output(output: &Value) -> Value {
     let Value::Object(fields) = output else {
         return Value::Null;
     };
-    fields.iter().map(|(name, value)| (name.clone(), of_field(name, value))).collect::<Object>().into()
+    fields
+        .iter()
+        .map(|(name, value)| (name.clone(), of_field(name, value)))
+        .collect::<Object>()
+        .into()
 }
 
 fn of_field(name: &str, value: &Value) -> Value {
     // A short file is content too.
     match value {
-        Value::String(text) if text.len() > SHORT_BYTES || matches!(name, "content" | "diff" | "body") => {
+        Value::String(text)
+            if text.len() > SHORT_BYTES || matches!(name, "content" | "diff" | "body") =>
+        {
             json!({ "bytes": text.len() })
         }
         Value::Array(items) => json!({ "items": items.len() }),
@@ -30,7 +36,10 @@ fn of_field(name: &str, value: &Value) -> Value {
 pub(crate) fn of_error(error: &CallError) -> Object {
     let mut facts = Object::new();
     facts.insert("error_type".to_owned(), json!(error.error_type().code()));
-    facts.insert("error_context".to_owned(), Value::Object(error.context().clone()));
+    facts.insert(
+        "error_context".to_owned(),
+        Value::Object(error.context().clone()),
+    );
     if let Some(cause) = error.internal_cause() {
         facts.insert("cause".to_owned(), json!(cause));
     }

@@ -17,11 +17,19 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// Starts every timer. They end with the gateway.
 pub(crate) fn start(gateway: &Gateway) {
-    every(gateway, EXPIRY_EVERY, |gateway: Gateway| async move { gateway.expire_approvals().await });
-    every(gateway, RATES_EVERY, |gateway: Gateway| async move { gateway.save_rates_if_changed().await });
-    every(gateway, Duration::from_secs(SAMPLE_SECONDS), |gateway: Gateway| async move {
-        gateway.health.sample(gateway.clock.now());
+    every(gateway, EXPIRY_EVERY, |gateway: Gateway| async move {
+        gateway.expire_approvals().await
     });
+    every(gateway, RATES_EVERY, |gateway: Gateway| async move {
+        gateway.save_rates_if_changed().await
+    });
+    every(
+        gateway,
+        Duration::from_secs(SAMPLE_SECONDS),
+        |gateway: Gateway| async move {
+            gateway.health.sample(gateway.clock.now());
+        },
+    );
     every(gateway, UPKEEP_EVERY, |_: Gateway| async move {
         // Samples wait in memory until they are folded into buckets; without a scraper nobody else does it.
         if let Ok(handle) = crate::metrics::recorder() {
@@ -29,7 +37,8 @@ pub(crate) fn start(gateway: &Gateway) {
         }
     });
     every(gateway, CHECKPOINT_EVERY, |gateway: Gateway| async move {
-        let saved = tokio::task::spawn_blocking(move || crate::checkpoints::save_all(&gateway)).await;
+        let saved =
+            tokio::task::spawn_blocking(move || crate::checkpoints::save_all(&gateway)).await;
         if let Err(error) = saved {
             tracing::error!(%error, "checkpoints failed");
         }
@@ -64,7 +73,10 @@ fn watch_policies(gateway: &Gateway) {
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let ours = |event: &notify::Event| {
             !matches!(event.kind, notify::EventKind::Access(_))
-                && !event.paths.iter().all(|path| path.components().any(|part| part.as_os_str() == ".last-good"))
+                && !event.paths.iter().all(|path| {
+                    path.components()
+                        .any(|part| part.as_os_str() == ".last-good")
+                })
         };
         if event.as_ref().map_or(true, ours) {
             // A full channel already promises a reload.

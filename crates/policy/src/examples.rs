@@ -125,7 +125,11 @@ impl<'c> Case<'c> {
                     read.definition = covered.find(fits).unwrap_or(first);
                 }
             }
-            _ => return Err(Mistake::from("an example is a map of inputs or a string".to_owned())),
+            _ => {
+                return Err(Mistake::from(
+                    "an example is a map of inputs or a string".to_owned(),
+                ));
+            }
         }
         let known = |name: &String| {
             read.definition
@@ -134,7 +138,10 @@ impl<'c> Case<'c> {
                 .any(|field| field.name == *name)
         };
         match read.inputs.keys().find(|name| !known(name)) {
-            Some(name) => Err(Mistake::from(format!("`{}` has no input `{name}`", read.definition.name))),
+            Some(name) => Err(Mistake::from(format!(
+                "`{}` has no input `{name}`",
+                read.definition.name
+            ))),
             None => Ok(read),
         }
     }

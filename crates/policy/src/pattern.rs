@@ -69,10 +69,18 @@ impl Pattern {
             None => {
                 let categories = categories(catalog);
                 if categories.contains(&text) {
-                    return Err(Mistake::from(unknown("capability", text, Some(format!("{text}.*")))));
+                    return Err(Mistake::from(unknown(
+                        "capability",
+                        text,
+                        Some(format!("{text}.*")),
+                    )));
                 }
                 let near = nearest(text, all.iter().map(|definition| definition.name));
-                Err(Mistake::from(unknown("capability", text, near.map(str::to_owned))))
+                Err(Mistake::from(unknown(
+                    "capability",
+                    text,
+                    near.map(str::to_owned),
+                )))
             }
         }
     }

@@ -56,14 +56,26 @@ impl Daemon {
     ///
     /// # Errors
     /// See [`Daemon::start`].
-    pub fn start_with(binary: &Path, data_dir: &Path, environment: &[(&str, &str)]) -> anyhow::Result<Daemon> {
+    pub fn start_with(
+        binary: &Path,
+        data_dir: &Path,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Daemon> {
         let mut command = Command::new(binary);
         // The daemon refuses KRUXOS_* variables that are no keys, and the tests have some of their own.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KRUXOS_")) {
             command.env_remove(name);
         }
         let mut child = command
-            .args(["up", "--json", "--port", "0", "--health-port", "0", "--data-dir"])
+            .args([
+                "up",
+                "--json",
+                "--port",
+                "0",
+                "--health-port",
+                "0",
+                "--data-dir",
+            ])
             .arg(data_dir)
             .env("KRUXOS_LOG__FILTER", "warn")
             .envs(environment.iter().copied())
@@ -80,7 +92,10 @@ impl Daemon {
             drop(child.wait());
             format!("the daemon did not introduce itself: {line:?}")
         })?;
-        Ok(Daemon { child, introduction: Introduction(introduction) })
+        Ok(Daemon {
+            child,
+            introduction: Introduction(introduction),
+        })
     }
 
     /// A client of the agent port.
@@ -120,7 +135,9 @@ impl Daemon {
     /// # Errors
     /// It cannot be signalled or reaped.
     pub fn stop(mut self) -> anyhow::Result<Option<i32>> {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        let status = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()?;
         anyhow::ensure!(status.success(), "kill failed");
         Ok(self.child.wait()?.code())
     }

@@ -41,7 +41,11 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let reader = BufReader::new(Box::new(stream.try_clone()?) as Box<dyn Read + Send>);
-        Ok(Client { reader, writer: Box::new(stream), token: Some(token.to_owned()) })
+        Ok(Client {
+            reader,
+            writer: Box::new(stream),
+            token: Some(token.to_owned()),
+        })
     }
 
     /// Connects to a control socket.
@@ -52,20 +56,33 @@ impl Client {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let reader = BufReader::new(Box::new(stream.try_clone()?) as Box<dyn Read + Send>);
-        Ok(Client { reader, writer: Box::new(stream), token: None })
+        Ok(Client {
+            reader,
+            writer: Box::new(stream),
+            token: None,
+        })
     }
 
     /// Sends one request and reads its answer.
     ///
     /// # Errors
     /// The connection broke, or the answer is no HTTP.
-    pub fn request(&mut self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
         let body = body.map(Value::to_string).unwrap_or_default();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n");
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n");
         if let Some(token) = &self.token {
             head.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
-        head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len()));
+        head.push_str(&format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        ));
         head.push_str(&body);
         self.writer.write_all(head.as_bytes())?;
         self.writer.flush()?;
@@ -76,7 +93,11 @@ impl Client {
     ///
     /// # Errors
     /// The connection broke before an answer: nothing is known of the call.
-    pub fn call(&mut self, capability: &str, arguments: Value) -> anyhow::Result<Result<Value, Value>> {
+    pub fn call(
+        &mut self,
+        capability: &str,
+        arguments: Value,
+    ) -> anyhow::Result<Result<Value, Value>> {
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "capabilities.invoke",
             "params": {"capability": capability, "arguments": arguments},
@@ -90,7 +111,11 @@ impl Client {
 
     fn answer(&mut self) -> anyhow::Result<Answer> {
         let status_line = self.line()?;
-        let status = status_line.split(' ').nth(1).context("no status")?.parse()?;
+        let status = status_line
+            .split(' ')
+            .nth(1)
+            .context("no status")?
+            .parse()?;
         let (mut length, mut chunked) = (0usize, false);
         loop {
             let line = self.line()?.to_ascii_lowercase();
@@ -102,8 +127,16 @@ impl Client {
             }
             chunked |= line.starts_with("transfer-encoding:") && line.contains("chunked");
         }
-        let bytes = if chunked { self.chunks()? } else { self.exactly(length)? };
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? };
+        let bytes = if chunked {
+            self.chunks()?
+        } else {
+            self.exactly(length)?
+        };
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes)?
+        };
         Ok(Answer { status, body })
     }
 

@@ -66,7 +66,9 @@ impl CallError {
     #[must_use]
     pub fn internal_failure(cause: impl fmt::Display) -> Self {
         let trace = crate::TraceId::random();
-        Self::new(ErrorType::Internal).with("trace_id", trace.as_str()).internal(cause)
+        Self::new(ErrorType::Internal)
+            .with("trace_id", trace.as_str())
+            .internal(cause)
     }
 
     /// Adds one fact to the context.
@@ -158,7 +160,13 @@ impl CallError {
             capability: spec.capability.map(Cow::Borrowed),
             inputs: None,
         };
-        self.0.error_type.spec().recovery.iter().map(from_spec).collect()
+        self.0
+            .error_type
+            .spec()
+            .recovery
+            .iter()
+            .map(from_spec)
+            .collect()
     }
 
     /// Reads back what [`CallError::to_json`] wrote, for a result that was stored. A code that this
@@ -176,7 +184,10 @@ impl CallError {
         error.0.retry_after = json["retry_after"].as_u64();
         let description = error.description();
         let stored = json["description"].as_str().unwrap_or_default();
-        error.0.detail = stored.strip_prefix(&description).map(|rest| rest.trim().to_owned()).filter(|rest| !rest.is_empty());
+        error.0.detail = stored
+            .strip_prefix(&description)
+            .map(|rest| rest.trim().to_owned())
+            .filter(|rest| !rest.is_empty());
         error
     }
 

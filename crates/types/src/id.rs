@@ -13,7 +13,9 @@ pub struct AgentName(Arc<str>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAgentName {
     /// Empty, too long, or a character outside the alphabet.
-    #[error("an agent's name is 1 to 63 characters of a-z, 0-9 and '-', and starts with a letter or digit")]
+    #[error(
+        "an agent's name is 1 to 63 characters of a-z, 0-9 and '-', and starts with a letter or digit"
+    )]
     Alphabet,
     /// A name that means something else.
     #[error("'{0}' is reserved")]
@@ -22,7 +24,8 @@ pub enum InvalidAgentName {
 
 impl AgentName {
     /// Names that mean something else in policies, audit entries and paths.
-    pub const RESERVED: [&'static str; 6] = ["default", "system", "user", "admin", "kruxos", "operator"];
+    pub const RESERVED: [&'static str; 6] =
+        ["default", "system", "user", "admin", "kruxos", "operator"];
 
     /// Checks a name.
     ///
@@ -147,10 +150,28 @@ mod tests {
         for good in ["a", "default-agent", "0x", &"a".repeat(63)] {
             assert!(AgentName::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", "A", "a_b", "a.b", "ä", "a b", "a\0", "../x", &"a".repeat(64)] {
-            assert_eq!(AgentName::new(bad), Err(InvalidAgentName::Alphabet), "{bad:?}");
+        for bad in [
+            "",
+            "-a",
+            "A",
+            "a_b",
+            "a.b",
+            "ä",
+            "a b",
+            "a\0",
+            "../x",
+            &"a".repeat(64),
+        ] {
+            assert_eq!(
+                AgentName::new(bad),
+                Err(InvalidAgentName::Alphabet),
+                "{bad:?}"
+            );
         }
-        assert!(matches!(AgentName::new("system"), Err(InvalidAgentName::Reserved(_))));
+        assert!(matches!(
+            AgentName::new("system"),
+            Err(InvalidAgentName::Reserved(_))
+        ));
     }
 
     #[test]
@@ -158,7 +179,10 @@ mod tests {
         let approval = ApprovalId::random();
         let tail = approval.as_str().strip_prefix("ap_").unwrap_or_default();
         assert_eq!(tail.len(), 10);
-        assert!(tail.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b)));
+        assert!(
+            tail.bytes()
+                .all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
+        );
         assert_ne!(SessionId::random(), SessionId::random());
     }
 }

@@ -40,19 +40,28 @@ impl Principal {
     /// An agent.
     #[must_use]
     pub fn agent(name: &str) -> Self {
-        Self { kind: PrincipalKind::Agent, name: name.into() }
+        Self {
+            kind: PrincipalKind::Agent,
+            name: name.into(),
+        }
     }
 
     /// A person.
     #[must_use]
     pub fn user(name: &str) -> Self {
-        Self { kind: PrincipalKind::User, name: name.into() }
+        Self {
+            kind: PrincipalKind::User,
+            name: name.into(),
+        }
     }
 
     /// The gateway itself.
     #[must_use]
     pub fn system() -> Self {
-        Self { kind: PrincipalKind::System, name: "kruxos".into() }
+        Self {
+            kind: PrincipalKind::System,
+            name: "kruxos".into(),
+        }
     }
 }
 

@@ -51,10 +51,12 @@ pub(super) fn set(file: &Path, key: &str, value: &Value) -> Result<Value, SetErr
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(SetError::Io(shown, error)),
     };
-    let document = parse(&old).map_err(|why| SetError::Unreadable(shown.clone(), why.to_string()))?;
+    let document =
+        parse(&old).map_err(|why| SetError::Unreadable(shown.clone(), why.to_string()))?;
     let parts: Vec<&str> = key.split('.').collect();
     let wanted = with_key(document, &parts, &normal);
-    let edited = edit(&old, &parts, &normal).filter(|new| parse(new).is_ok_and(|value| value == wanted));
+    let edited =
+        edit(&old, &parts, &normal).filter(|new| parse(new).is_ok_and(|value| value == wanted));
     let rewritten = edited.is_none();
     let new = match edited {
         Some(new) => new,

@@ -66,7 +66,11 @@ fn main() -> ExitCode {
     };
     // Two threads keep a small machine's other core free and the idle process small.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8))
+        .worker_threads(
+            std::thread::available_parallelism()
+                .map_or(2, usize::from)
+                .clamp(2, 8),
+        )
         .max_blocking_threads(64)
         .enable_all()
         .build();
@@ -86,12 +90,18 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options, first_try: bool) -> Result<(), (u8, String)> {
-    let config = configuration(options).map_err(|error| (exit::CONFIGURATION, error.to_string()))?;
+    let config =
+        configuration(options).map_err(|error| (exit::CONFIGURATION, error.to_string()))?;
     start_log(&config).map_err(|error| (exit::CONFIGURATION, error.to_string()))?;
     metrics::recorder().map_err(|error| (exit::FAILED, error.to_string()))?;
-    let layout =
-        Layout::new(&options.data_dir, config.workspace_root.as_deref(), config.run_dir.as_deref());
-    let gateway = Gateway::open(config, layout, Arc::new(SystemClock)).await.map_err(open_failure)?;
+    let layout = Layout::new(
+        &options.data_dir,
+        config.workspace_root.as_deref(),
+        config.run_dir.as_deref(),
+    );
+    let gateway = Gateway::open(config, layout, Arc::new(SystemClock))
+        .await
+        .map_err(open_failure)?;
     let listening = match serve::start(&gateway).await {
         Ok(listening) => listening,
         Err(error) => {
@@ -101,7 +111,9 @@ async fn run(options: &Options, first_try: bool) -> Result<(), (u8, String)> {
     };
     let introduced = introduce(&gateway, &listening, options, first_try).await;
     let waited = match introduced {
-        Ok(()) => until_stopped(&gateway).await.map_err(|error| (exit::FAILED, error.to_string())),
+        Ok(()) => until_stopped(&gateway)
+            .await
+            .map_err(|error| (exit::FAILED, error.to_string())),
         Err(error) => Err(error),
     };
     gateway.stop().await;
@@ -117,8 +129,14 @@ fn configuration(options: &Options) -> Result<Config, ConfigError> {
         flags.push(("server.health_port", port.to_string()));
     }
     let default_file = options.data_dir.join("config.yaml");
-    let file = options.config.clone().or_else(|| default_file.exists().then_some(default_file));
-    #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    let file = options
+        .config
+        .clone()
+        .or_else(|| default_file.exists().then_some(default_file));
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     Config::load(file.as_deref(), std::env::vars(), &flags)
 }
 
@@ -145,8 +163,9 @@ async fn introduce(
     if !first_try {
         return Ok(());
     }
-    let prepared =
-        bootstrap::prepare(gateway).await.map_err(|error| (exit::FAILED, error.to_string()))?;
+    let prepared = bootstrap::prepare(gateway)
+        .await
+        .map_err(|error| (exit::FAILED, error.to_string()))?;
     if options.quiet {
         return Ok(());
     }
@@ -176,9 +195,8 @@ async fn until_stopped(gateway: &Gateway) -> std::io::Result<()> {
 
 fn open_failure(error: OpenError) -> (u8, String) {
     let code = match &error {
-        OpenError::Layout(LayoutError::InUse { .. }) | OpenError::Audit(kruxos_audit::AuditError::Locked(_)) => {
-            exit::IN_USE
-        }
+        OpenError::Layout(LayoutError::InUse { .. })
+        | OpenError::Audit(kruxos_audit::AuditError::Locked(_)) => exit::IN_USE,
         OpenError::Policy(_) => exit::CONFIGURATION,
         _ => exit::DATA,
     };

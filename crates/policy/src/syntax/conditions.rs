@@ -245,7 +245,9 @@ fn prefix(text: &str) -> Result<Prefix, Mistake> {
     if text.starts_with('/') {
         Ok(Prefix::Absolute(bytes.as_slice().into()))
     } else {
-        Err(Mistake::from(format!("`{text}` leads out of the workspace")))
+        Err(Mistake::from(format!(
+            "`{text}` leads out of the workspace"
+        )))
     }
 }
 
