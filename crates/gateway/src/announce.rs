@@ -41,9 +41,11 @@ impl Gateway {
     }
 
     pub(crate) fn announce_start(&self, caller: &Caller, definition: &Definition, tier: Tier) {
-        self.announce_call(EventType::CapabilityInvoked, caller, || {
-            json!({"capability": definition.name, "tier": tier, "interface": caller.interface})
-        });
+        self.announce_call(
+            EventType::CapabilityInvoked,
+            caller,
+            || json!({"capability": definition.name, "tier": tier, "interface": caller.interface}),
+        );
     }
 
     pub(crate) fn announce_end(

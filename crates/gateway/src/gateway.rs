@@ -118,6 +118,9 @@ impl Gateway {
             approval_key: layout.approval_key()?,
         };
         let store = Store::open(&layout.database(), store_options, clock.clone())?;
+        let truncated = log_ends_before(&store, &audit).await?;
+        let log = audit.clone();
+        store.set_audit_mark(Arc::new(move || log.durable_seq()));
         let agents = AgentBook::load(&store).await?;
         let known = stored_generation(&store).await?;
         let (policy, loaded) =
@@ -156,6 +159,9 @@ impl Gateway {
             _lock: lock,
         }));
         gateway.report_recovery(&recovery).await;
+        if let Some((known, found)) = truncated {
+            gateway.report_truncation(known, found).await;
+        }
         gateway.after_policy_load(loaded).await;
         gateway.recover_approvals().await?;
         crate::timers::start(&gateway);
@@ -176,6 +182,8 @@ impl Gateway {
         if let Err(error) = self.audit.flush().await {
             tracing::error!(%error, "the audit log could not be flushed");
         }
+        // Already gone if nothing ever listened.
+        drop(std::fs::remove_file(self.layout.control_socket()));
     }
 
     /// Reads the policy files again, as the file watch and `kruxos config` do.
@@ -232,6 +240,19 @@ impl Gateway {
         self.call_metrics
             .count(definition, tier, outcome, since.elapsed());
     }
+}
+
+/// Every commit of the database keeps the log's last durable entry; a log that ends before it was cut
+/// or replaced while the gateway was down. Answers what the database knew and what the log has.
+async fn log_ends_before(
+    store: &Store,
+    audit: &AuditLog,
+) -> Result<Option<(u64, Option<u64>)>, StoreError> {
+    let found = audit.durable_seq();
+    let known = store.audit_mark().await?;
+    Ok(known
+        .filter(|known| found.is_none_or(|found| found < *known))
+        .map(|known| (known, found)))
 }
 
 async fn stored_generation(store: &Store) -> Result<(u64, [u8; 32]), StoreError> {

@@ -8,7 +8,7 @@ use crate::session::{AgentSession, Profile};
 use kruxos_audit::{Durability, Kind, Record, Recovery, Status};
 use kruxos_capabilities::SessionState;
 use kruxos_store::{AgentStatus, Severity};
-use kruxos_types::{CallError, ErrorType, Object, Principal, PrincipalKind};
+use kruxos_types::{AgentName, CallError, ErrorType, Object, Principal, PrincipalKind};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -40,6 +40,11 @@ impl Gateway {
         let (session, started) = self.sessions.get_or_start(principal, || (profile, state));
         if started {
             session.set_paused(paused);
+            if let Ok(agent) = AgentName::new(&principal.name)
+                && principal.kind == PrincipalKind::Agent
+            {
+                self.store.agent_seen(&agent).await?;
+            }
             self.audit_session(&session, "started", Object::new())
                 .await?;
             self.announce(
@@ -174,6 +179,23 @@ impl Gateway {
             None,
             || json!({"generation": generation, "problems": problems}),
         );
+    }
+
+    /// Says that the log ends before what the database knows was written.
+    pub(crate) async fn report_truncation(&self, known: u64, found: Option<u64>) {
+        let message = format!(
+            "The audit log was cut: entry {known} was on disk once, and the log ends at {}.",
+            found.map_or_else(|| "nothing".to_owned(), |seq| seq.to_string())
+        );
+        tracing::error!("{message}");
+        let mut facts = Object::new();
+        facts.insert("event".to_owned(), json!("audit log truncated"));
+        facts.insert("known_seq".to_owned(), json!(known));
+        facts.insert("found_seq".to_owned(), json!(found));
+        self.audit_system(Kind::ChainBreak, Status::Error, facts.clone())
+            .await;
+        self.alert(Severity::Critical, "audit", message, facts)
+            .await;
     }
 
     /// Says what opening the audit log found.

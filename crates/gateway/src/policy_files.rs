@@ -34,6 +34,17 @@ struct State {
     warnings: Vec<Diagnostic>,
 }
 
+/// Why the files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Start,
+    Files,
+    /// `moved`: an agent that stays has another template.
+    Groups {
+        moved: bool,
+    },
+}
+
 /// What a reload did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reload {
@@ -98,7 +109,7 @@ impl PolicyFiles {
             }),
         };
         let outcome = files
-            .load(true)
+            .load(Cause::Start)
             .map_err(|all| PolicyLoadError::Invalid(lines(&all).join("\n")))?;
         Ok((files, outcome))
     }
@@ -135,15 +146,27 @@ impl PolicyFiles {
         self.lock().groups.clone()
     }
 
-    /// Sets which template each agent starts from, then reloads.
+    /// Sets which template each agent starts from. Agents that come or go leave the generation as it
+    /// is, since no rule that held for anybody else changed; an agent that changes its template does not.
     pub fn set_groups(&self, groups: BTreeMap<String, String>) -> Reload {
-        self.lock().groups = groups;
-        self.reload()
+        let moved = {
+            let mut state = self.lock();
+            let old = std::mem::replace(&mut state.groups, groups);
+            let moved = |(agent, group): (&String, &String)| {
+                state.groups.get(agent).is_some_and(|now| now != group)
+            };
+            old.iter().any(moved)
+        };
+        self.load_or_keep(Cause::Groups { moved })
     }
 
     /// Reads the files again.
     pub fn reload(&self) -> Reload {
-        match self.load(false) {
+        self.load_or_keep(Cause::Files)
+    }
+
+    fn load_or_keep(&self, cause: Cause) -> Reload {
+        match self.load(cause) {
             Ok(outcome) => outcome,
             Err(problems) => {
                 let mut state = self.lock();
@@ -156,19 +179,17 @@ impl PolicyFiles {
         }
     }
 
-    fn load(&self, first: bool) -> Result<Reload, Vec<Diagnostic>> {
+    fn load(&self, cause: Cause) -> Result<Reload, Vec<Diagnostic>> {
         let groups = self.lock().groups.clone();
         let wanted = Candidate::read(&self.directory, groups.clone(), &self.data_dir);
         let fingerprint = wanted.fingerprint();
         let generation = {
             let state = self.lock();
-            if fingerprint == state.fingerprint {
-                if !first {
-                    return Ok(Reload::Unchanged);
-                }
-                state.generation
-            } else {
-                state.generation + 1
+            let same = fingerprint == state.fingerprint;
+            match cause {
+                Cause::Files if same => return Ok(Reload::Unchanged),
+                Cause::Start | Cause::Groups { moved: false } if same => state.generation,
+                _ => state.generation + 1,
             }
         };
         let mut sources = wanted.sources.clone();
@@ -191,7 +212,7 @@ impl PolicyFiles {
         };
         // Without an earlier version a broken file has no rules to keep: at the first load that would
         // silently drop ceilings, so it is refused instead.
-        if first
+        if cause == Cause::Start
             && problems
                 .iter()
                 .any(|problem| self.last_good(&problem.file).is_none())
@@ -360,9 +381,6 @@ impl Candidate {
         }
         for problem in &self.unreadable {
             hash.update(problem.to_string().as_bytes());
-        }
-        for (agent, group) in &self.sources.groups {
-            hash.update(format!("{agent}={group};").as_bytes());
         }
         hash.finalize().into()
     }

@@ -3,6 +3,7 @@
 use crate::StoreError;
 use jiff::Timestamp;
 use kruxos_types::Clock;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Params, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -63,6 +64,9 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 fn configure(conn: &Connection, cache_kib: i64) -> Result<(), StoreError> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Without it, SQLite plans a statement anew at every call in which a bound value could matter to a
+    // partial index: a look-up took 16 µs instead of 4.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Negative means KiB instead of pages.
     conn.pragma_update(None, "cache_size", -cache_kib)?;
     // Temporary files would put state outside the data directory.

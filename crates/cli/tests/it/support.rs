@@ -76,7 +76,6 @@ impl World {
     /// Stops the gateway; the data directory stays.
     pub(crate) fn stop(self) -> TempDir {
         self.runtime.block_on(self.gateway.stop());
-        std::fs::remove_file(self.gateway.layout.control_socket()).unwrap();
         drop(self.gateway);
         self.directory
     }

@@ -94,7 +94,10 @@ fn is_own_name(name: &str, server: &Server, ends: Ends) -> bool {
     if name.eq_ignore_ascii_case("localhost") {
         return true;
     }
-    let Ok(address) = name.trim_matches(['[', ']']).parse::<IpAddr>() else {
+    let bracketed = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let Ok(address) = bracketed.unwrap_or(name).parse::<IpAddr>() else {
         return false;
     };
     let address = address.to_canonical();

@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use kruxos_types::CallError;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,7 +29,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver as Changes;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -224,7 +225,8 @@ impl Setup {
             messages,
             at_work: AtWork::new(),
             heard: Instant::now(),
-            pinged: false,
+            pinged: None,
+            alarm: Box::pin(sleep_until(Instant::now() + PING_EVERY)),
         };
         connection.serve(&mut socket, first).await;
         drop(slot);
@@ -284,7 +286,10 @@ struct Connection {
     changes: Changes<Arc<crate::events::Event>>,
     at_work: AtWork,
     heard: Instant,
-    pinged: bool,
+    /// When a ping went out that nothing was heard after.
+    pinged: Option<Instant>,
+    /// Set anew only when it goes off: a timer for each message would cost more than the message.
+    alarm: Pin<Box<Sleep>>,
 }
 
 /// What the loop does next.
@@ -313,13 +318,6 @@ impl Connection {
     }
 
     async fn turn(&mut self, socket: &mut Socket) -> Next {
-        let alarm = self.heard
-            + PING_EVERY
-            + if self.pinged {
-                PONG_WITHIN
-            } else {
-                Duration::ZERO
-            };
         let tells = self
             .peer
             .link
@@ -334,14 +332,14 @@ impl Connection {
             }
             frame = socket.next(), if self.at_work.len() < MAX_AT_WORK => self.take(socket, frame).await,
             change = self.changes.recv(), if tells => self.tell(socket, change.ok().as_deref()).await,
-            () = tokio::time::sleep_until(alarm) => self.ring(socket).await,
+            () = &mut self.alarm => self.ring(socket).await,
         }
     }
 
     /// Takes one frame.
     async fn take(&mut self, socket: &mut Socket, frame: Option<Result<Message, Error>>) -> Next {
         self.heard = Instant::now();
-        self.pinged = false;
+        self.pinged = None;
         match frame {
             Some(Ok(Message::Text(text))) => {
                 self.begin(text);
@@ -423,12 +421,21 @@ impl Connection {
         if self.at_work.len() >= MAX_AT_WORK {
             // Nothing is being read, so silence proves nothing.
             self.heard = Instant::now();
+            self.pinged = None;
+        }
+        let due = self
+            .pinged
+            .map_or(self.heard + PING_EVERY, |at| at + PONG_WITHIN);
+        let now = Instant::now();
+        if now < due {
+            self.alarm.as_mut().reset(due);
             return Next::Go;
         }
-        if self.pinged {
+        if self.pinged.is_some() {
             return Next::Close(close_frame(CloseCode::Away, "no answer to a ping"));
         }
-        self.pinged = true;
+        self.pinged = Some(now);
+        self.alarm.as_mut().reset(now + PONG_WITHIN);
         written(write(socket, Message::Ping(axum::body::Bytes::new())).await)
     }
 
