@@ -217,6 +217,7 @@ impl Active {
 
     /// Cuts what was reserved and not needed: a sealed segment ends with its last entry.
     pub(crate) fn seal(&self) -> io::Result<()> {
+        self.zeros.stop();
         self.file.set_len(self.offset)?;
         self.file.sync_all()
     }
@@ -234,6 +235,8 @@ struct ZeroState {
     zeroed: u64,
     /// The keeper is writing zeros up to here.
     busy_to: u64,
+    /// The segment is sealed: zeros written now would stretch it again.
+    stopped: bool,
 }
 
 impl Zeros {
@@ -242,6 +245,7 @@ impl Zeros {
             state: Mutex::new(ZeroState {
                 zeroed: offset,
                 busy_to: offset,
+                stopped: false,
             }),
             done: Condvar::new(),
         }
@@ -265,9 +269,24 @@ impl Zeros {
         state.zeroed
     }
 
+    /// Waits for the keeper to be done with the segment and keeps it away from then on.
+    fn stop(&self) {
+        let mut state = self.lock();
+        state.stopped = true;
+        while state.busy_to > state.zeroed {
+            state = self
+                .done
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     fn extend(&self, file: &File, size: u64) -> io::Result<()> {
         let (from, to) = {
             let mut state = self.lock();
+            if state.stopped {
+                return Ok(());
+            }
             let to = state.zeroed.saturating_add(ZERO_CHUNK).min(size);
             state.busy_to = to;
             (state.zeroed, to)
