@@ -3,6 +3,7 @@
 //! admit → decide → (hold) → begin → run → finish. It runs detached from the connection, so a client
 //! that hangs up cannot tear a call in half.
 
+use crate::detached::Detached;
 use crate::gateway::Gateway;
 use crate::metrics::Outcome;
 use crate::session::AgentSession;
@@ -89,16 +90,12 @@ pub(crate) struct Admitted {
 }
 
 impl Gateway {
-    /// Makes a call. Everything that has an effect goes through here.
+    /// Makes a call. Everything that has an effect goes through here. A caller that goes away leaves the
+    /// call running: see [`Detached`].
     pub async fn call(&self, caller: Caller, request: CallRequest) -> CallAnswer {
         let gateway = self.clone();
-        let work = self
-            .tasks
-            .spawn(async move { spine(&gateway, &caller, request).await });
-        match work.await {
-            Ok(answer) => answer,
-            Err(failure) => CallAnswer::Failed(CallError::internal_failure(failure)),
-        }
+        let work = async move { spine(&gateway, &caller, request).await };
+        Detached::new(&self.tasks, work).await
     }
 }
 

@@ -61,6 +61,19 @@ impl Daemon {
         data_dir: &Path,
         environment: &[(&str, &str)],
     ) -> anyhow::Result<Daemon> {
+        Self::start_logging(binary, data_dir, environment, Stdio::inherit())
+    }
+
+    /// The same with its stderr going to `log`, for tests that read it.
+    ///
+    /// # Errors
+    /// See [`Daemon::start`].
+    pub fn start_logging(
+        binary: &Path,
+        data_dir: &Path,
+        environment: &[(&str, &str)],
+        log: impl Into<Stdio>,
+    ) -> anyhow::Result<Daemon> {
         let mut command = Command::new(binary);
         // The daemon refuses KRUXOS_* variables that are no keys, and the tests have some of their own.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KRUXOS_")) {
@@ -81,6 +94,7 @@ impl Daemon {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
         let stdout = child.stdout.take().context("no stdout")?;

@@ -1,0 +1,155 @@
+//! What an operator can do wrong to a policy file: the last good version stays in force, and an alert
+//! says so.
+
+use crate::stage::Stage;
+use kruxos_testkit::Client;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What no default would say, so that it is seen to hold.
+const GOOD: &str =
+    "capabilities:\n  '*': {tier: autonomous}\n  filesystem.write: {tier: blocked, reason: kept}\n";
+/// How long the daemon has to take notice of a file.
+const PATIENCE: Duration = Duration::from_secs(20);
+const FILE: &str = "agents/default-agent.yaml";
+
+fn mistakes() -> Vec<(&'static str, Vec<u8>)> {
+    let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+    for level in 1..12 {
+        let refs = vec![format!("*a{}", level - 1); 10].join(",");
+        writeln!(bomb, "a{level}: &a{level} [{refs}]").unwrap();
+    }
+    let deep = format!("capabilities: {}{}", "[".repeat(50_000), "]".repeat(50_000));
+    let mut large = String::from(GOOD);
+    while large.len() <= 10 * 1024 * 1024 {
+        large.push_str("# a comment that makes the file too large to be a policy of anybody\n");
+    }
+    let text = |text: &str| text.as_bytes().to_vec();
+    vec![
+        (
+            "malformed",
+            text("capabilities: {filesystem.write: {tier: autonomous}\n"),
+        ),
+        (
+            "a tab",
+            text("capabilities:\n\tfilesystem.write: {tier: autonomous}\n"),
+        ),
+        (
+            "a key twice",
+            text(
+                "capabilities:\n  filesystem.write: {tier: autonomous}\n  filesystem.write: {tier: notify}\n",
+            ),
+        ),
+        ("an alias bomb", text(&bomb)),
+        (
+            "an anchor of itself",
+            text("capabilities: &a {filesystem.write: *a}\n"),
+        ),
+        ("50,000 levels", text(&deep)),
+        (
+            "not UTF-8",
+            b"capabilities:\n  filesystem.write: {tier: autonomous} # \xff\xfe\n".to_vec(),
+        ),
+        ("UTF-16", b"\xff\xfec\0a\0p\0".to_vec()),
+        ("NUL bytes", b"capabilities: {}\0\0\0".to_vec()),
+        ("10 MB", large.into_bytes()),
+        (
+            "a wrong tier",
+            text("capabilities: {filesystem.write: {tier: autonomus}}\n"),
+        ),
+        (
+            "an unknown key",
+            text("capabilites: {filesystem.write: {tier: autonomous}}\n"),
+        ),
+        ("a list", text("- filesystem.write\n")),
+        ("a number", text("7\n")),
+        (
+            "two documents",
+            text("capabilities: {}\n---\ncapabilities: {}\n"),
+        ),
+        ("a wrong type", text("capabilities: [filesystem.write]\n")),
+        (
+            "a tag",
+            text(
+                "capabilities: !!python/object:os.system {filesystem.write: {tier: autonomous}}\n",
+            ),
+        ),
+    ]
+}
+
+fn get(control: &mut Client, path: &str) -> Value {
+    let answer = control.request("GET", path, None).unwrap();
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    answer.body
+}
+
+fn wait_for(what: &str, mut probe: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !probe() {
+        assert!(started.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn alerts(control: &mut Client) -> u64 {
+    get(control, "/alerts?source=policy")["total"]
+        .as_u64()
+        .unwrap()
+}
+
+fn tier(control: &mut Client) -> Value {
+    let question = json!({
+        "capability": "filesystem.write", "agent": "default-agent",
+        "inputs": {"path": "a", "content": ""},
+    });
+    let answer = control
+        .request("POST", "/check-policy", Some(&question))
+        .unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body["tier"].clone()
+}
+
+/// As an editor does it: the new file takes the old one's place.
+fn replace(path: &Path, content: &[u8]) {
+    let new = path.with_extension("new");
+    fs::write(&new, content).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+#[test]
+fn a_broken_policy_file_keeps_the_last_good_one_and_alerts() {
+    let stage = Stage::new(GOOD);
+    let mut control = stage.daemon.control().unwrap();
+    let path = stage.data_dir().join("policies").join(FILE);
+    assert_eq!(tier(&mut control), "blocked");
+    for (title, content) in mistakes() {
+        let before = alerts(&mut control);
+        replace(&path, &content);
+        wait_for(&format!("the alert for {title}"), || {
+            alerts(&mut control) > before
+        });
+        assert_eq!(tier(&mut control), "blocked", "{title}");
+        let problems = get(&mut control, "/policies")["problems"].clone();
+        let first = problems[0].clone();
+        assert_eq!(first["file"], FILE, "{title}: {problems}");
+        assert!(
+            !first["message"].as_str().unwrap().is_empty(),
+            "{title}: {problems}"
+        );
+        stage.assert_alive(title);
+        replace(&path, GOOD.as_bytes());
+        wait_for(&format!("the good file after {title}"), || {
+            get(&mut control, "/policies")["problems"] == json!([])
+        });
+    }
+    // What is no file at all is not read either.
+    let before = alerts(&mut control);
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    wait_for("the alert for a device", || alerts(&mut control) > before);
+    assert_eq!(tier(&mut control), "blocked");
+    stage.finish();
+}
