@@ -58,10 +58,11 @@ impl Fault {
                 Step::Index(index) => text.push_str(&format!("[{index}]")),
             }
         }
-        if text.is_empty() {
-            "arguments".to_owned()
-        } else {
-            text
+        match (text.is_empty(), self.path.is_empty()) {
+            (true, true) => "arguments".to_owned(),
+            // A field whose name is the empty string.
+            (true, false) => "\"\"".to_owned(),
+            (false, _) => text,
         }
     }
 }

@@ -214,10 +214,13 @@ impl Gateway {
             .agent(name)
             .await?
             .ok_or_else(|| StoreError::NotFound(name.to_string()))?;
-        self.end_session(&Principal::agent(name.as_str()), "agent deleted")
-            .await;
         self.store.delete_agent(name).await?;
         self.agents_changed().await?;
+        // After the token has gone, so that a client that reconnects by itself finds nothing.
+        let principal = Principal::agent(name.as_str());
+        self.end_session(&principal, "agent deleted").await;
+        // Also when it had no session: a later agent of this name must not inherit the state.
+        crate::checkpoints::remove(self, &principal);
         self.audit_agent(by, &agent, "deleted").await
     }
 

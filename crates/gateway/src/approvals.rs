@@ -128,7 +128,11 @@ async fn wait(
     };
     let deadline = tokio::time::Instant::now() + hold;
     let mut changed = gateway.approvals.changed.subscribe();
-    let mut approval = first;
+    // Decided between its creation and the subscription: nobody would wake this call again.
+    let mut approval = match gateway.store.approval(&id).await {
+        Ok(current) => current.unwrap_or(first),
+        Err(error) => return CallAnswer::Failed(error.into()),
+    };
     loop {
         if let Some(answer) = settled(gateway, &approval).await {
             return answer;

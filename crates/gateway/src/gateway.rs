@@ -171,6 +171,7 @@ impl Gateway {
     /// Stops: no new calls, held ones are answered, those at work finish, everything is flushed.
     pub async fn stop(&self) {
         self.stopping.cancel();
+        crate::checkpoints::save_all(self);
         for session in self.sessions.all() {
             self.end_session(&session.profile.principal, "gateway stopping")
                 .await;

@@ -174,7 +174,7 @@ impl Layout {
                 Err(_) => Err(refuse(std::io::Error::other("the version file is damaged"))),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                std::fs::write(&path, format!("{LAYOUT_VERSION}\n")).map_err(refuse)
+                write_private(&path, format!("{LAYOUT_VERSION}\n").as_bytes()).map_err(refuse)
             }
             Err(error) => Err(refuse(error)),
         }

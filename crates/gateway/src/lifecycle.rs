@@ -34,12 +34,20 @@ impl Gateway {
                 .with("service", "gateway")
                 .with("reason", "the gateway is stopping"));
         }
-        let (profile, paused) = self.profile(principal)?;
+        let (profile, _) = self.profile(principal)?;
         let checkpoint = crate::checkpoints::recover(self, principal).await;
         let state = checkpoint.map_or_else(SessionState::default, SessionState::import);
         let (session, started) = self.sessions.get_or_start(principal, || (profile, state));
         if started {
-            session.set_paused(paused);
+            // The agent may have been paused or revoked while its session was made; whoever did that saw
+            // no session to stop.
+            match self.profile(principal) {
+                Ok((_, paused)) => session.set_paused(paused),
+                Err(error) => {
+                    self.sessions.end(principal);
+                    return Err(error);
+                }
+            }
             if let Ok(agent) = AgentName::new(&principal.name)
                 && principal.kind == PrincipalKind::Agent
             {

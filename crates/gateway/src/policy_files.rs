@@ -334,19 +334,10 @@ impl Candidate {
 
     fn file(&mut self, directory: &Path, name: &str) -> Option<Source> {
         let path = directory.join(name);
-        let read = std::fs::metadata(&path).and_then(|meta| {
-            if meta.len() > MAX_FILE_BYTES {
-                return Err(std::io::Error::other(format!(
-                    "larger than {MAX_FILE_BYTES} bytes"
-                )));
-            }
-            std::fs::read_to_string(&path)
-        });
-        match read {
-            Ok(text) => Some(Source {
-                file: name.to_owned(),
-                text,
-            }),
+        match read_policy_file(&path) {
+            Ok(bytes) => Source::from_bytes(name, &bytes)
+                .map_err(|problem| self.unreadable.push(problem))
+                .ok(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => {
                 let message = format!("cannot be read: {error}");
@@ -384,6 +375,20 @@ impl Candidate {
         }
         hash.finalize().into()
     }
+}
+
+/// Reads a policy file within its bound. A device or a pipe is not opened: it may never end.
+pub(crate) fn read_policy_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    if meta.len() > MAX_FILE_BYTES {
+        return Err(std::io::Error::other(format!(
+            "larger than {MAX_FILE_BYTES} bytes"
+        )));
+    }
+    std::fs::read(path)
 }
 
 fn lines(problems: &[Diagnostic]) -> Vec<String> {

@@ -58,7 +58,11 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let span = size.saturating_sub(start).min(args.limit + before + 3);
     // One more than the file has: a file that says size 0 but has content (as in /proc) is read too.
     let wanted = usize::try_from(span).unwrap_or(usize::MAX).max(1);
-    let window = read_at(&file, start, wanted).map_err(fault)?;
+    // Far behind the end there is nothing, and pread(2) refuses offsets that no file can have.
+    let window = match start > size.max(wanted as u64) {
+        true => Vec::new(),
+        false => read_at(&file, start, wanted).map_err(fault)?,
+    };
     let checksum = if start == 0 && window.len() as u64 == size {
         Some(sha256(&window))
     } else {

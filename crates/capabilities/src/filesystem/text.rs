@@ -91,7 +91,10 @@ pub(super) struct NotUtf8 {
 /// each `length` further on, give the file back whole and never split a character.
 pub(super) fn utf8_page(window: &[u8], before: usize, length: usize) -> Result<&str, NotUtf8> {
     let is_continuation = |byte: &u8| byte & 0xC0 == 0x80;
-    let page = window.get(before..).unwrap_or_default();
+    let Some(page) = window.get(before..) else {
+        // The page begins behind the end of the file.
+        return Ok("");
+    };
     let mut start = page
         .iter()
         .take(3)
@@ -211,6 +214,13 @@ mod tests {
         let before = offset.min(3);
         let end = (offset + length + 3).min(file.len());
         utf8_page(&file[offset - before..end], before, length)
+    }
+
+    #[test]
+    fn a_page_behind_the_end_is_empty() {
+        for window in ["", "a", "ab", "ü", "abc"] {
+            assert_eq!(utf8_page(window.as_bytes(), 3, 10), Ok(""), "{window}");
+        }
     }
 
     proptest! {

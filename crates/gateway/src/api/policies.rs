@@ -7,7 +7,7 @@ use super::extract::{Body, By, agent_name};
 use crate::agents::GROUPS;
 use crate::gateway::Gateway;
 use crate::layout::write_private;
-use crate::policy_files::Reload;
+use crate::policy_files::{Reload, read_policy_file};
 use axum::extract::{Path, State};
 use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::{HeaderMap, StatusCode};
@@ -76,7 +76,8 @@ fn agent_file(name: &str) -> Result<PolicyFile, ApiError> {
 
 impl PolicyFile {
     fn text(&self, gateway: &Gateway) -> Result<Option<String>, ApiError> {
-        match std::fs::read_to_string(gateway.policy.directory().join(&self.name)) {
+        let bytes = read_policy_file(&gateway.policy.directory().join(&self.name));
+        match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other)) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(CallError::internal_failure(error).into()),
@@ -100,7 +101,8 @@ async fn list(By(_): By, State(gateway): State<Gateway>) -> Answer {
     }
     let mut shown = Vec::new();
     for file in files {
-        if let Some(text) = file.text(&gateway)? {
+        // What cannot be read as text is among the problems below; the list must still show them.
+        if let Ok(Some(text)) = file.text(&gateway) {
             shown.push(json!({
                 "file": file.name,
                 "layer": file.layer,

@@ -228,12 +228,15 @@ impl Rpc<'_> {
             PrincipalKind::User => approval.user_hold_seconds,
             PrincipalKind::Agent | PrincipalKind::System => approval.hold_seconds,
         };
+        // A client that leaves a held call must not take its result: it will call again.
+        let cancel = CancellationToken::new();
+        let _left = cancel.clone().drop_guard();
         let request = CallRequest {
             name: wanted.capability,
             arguments: wanted.arguments.unwrap_or_else(|| json!({})),
             hold: Hold::UpTo(Duration::from_secs(seconds)),
             progress: None,
-            cancel: CancellationToken::new(),
+            cancel,
             metadata: Object::new(),
         };
         let caller = Caller {

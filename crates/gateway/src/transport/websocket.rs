@@ -377,7 +377,9 @@ impl Connection {
             match Incoming::read(&text) {
                 Ok(message) => {
                     let era = era(&peer, &message);
+                    // A client that leaves a held call must not take its result: it will call again.
                     let cancel = CancellationToken::new();
+                    let _left = cancel.clone().drop_guard();
                     crate::mcp::dispatch(&peer, era, message, None, &out, cancel).await
                 }
                 Err(fault) => Reply::fault(&fault, 0),

@@ -8,6 +8,7 @@ use crate::stage::{SECRET, Stage};
 use crate::wire::{Connection, post};
 use kruxos_catalog::{Catalog, Definition, Status};
 use serde_json::{Map, Value, json};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const POLICY: &str = "capabilities:\n  '*': {tier: autonomous}\n";
 const REVISION: &str = "2026-07-28";
@@ -22,6 +23,7 @@ struct Attack<'a> {
     stage: &'a Stage,
     connection: Option<Connection>,
     calls: u64,
+    failures: Vec<String>,
 }
 
 impl Attack<'_> {
@@ -85,7 +87,30 @@ impl Attack<'_> {
         (outcome, text)
     }
 
+    /// One attack. What is wrong with its answer is kept, so that a run shows every weak place.
     fn check(
+        &mut self,
+        door: Door,
+        definition: &Definition,
+        arguments: &[u8],
+        case: (&str, Verdict, &str),
+    ) {
+        let tried = catch_unwind(AssertUnwindSafe(|| {
+            self.attack(door, definition, arguments, case);
+        }));
+        if let Err(panic) = tried {
+            let message = panic.downcast_ref::<String>().cloned();
+            self.failures.push(message.unwrap_or_default());
+            self.stage.restore("a failure");
+        }
+    }
+
+    fn finish(self) {
+        println!("{} calls", self.calls);
+        assert!(self.failures.is_empty(), "{}", self.failures.join("\n\n"));
+    }
+
+    fn attack(
         &mut self,
         door: Door,
         definition: &Definition,
@@ -155,6 +180,7 @@ fn every_field_with_every_bad_value() {
         stage: &stage,
         connection: None,
         calls: 0,
+        failures: Vec::new(),
     };
     let mut fields = 0;
     for definition in available() {
@@ -175,7 +201,7 @@ fn every_field_with_every_bad_value() {
         }
     }
     assert!(fields > 50, "the catalogue has {fields} fields");
-    println!("{fields} fields, {} calls", attack.calls);
+    attack.finish();
     stage.finish();
 }
 
@@ -186,6 +212,7 @@ fn ten_megabytes_in_every_text_field() {
         stage: &stage,
         connection: None,
         calls: 0,
+        failures: Vec::new(),
     };
     let huge = cases::huge();
     // Either door in turn: the bytes are many and admission is one.
@@ -197,7 +224,7 @@ fn ten_megabytes_in_every_text_field() {
             attack.check(doors.next().unwrap(), definition, &arguments, case);
         }
     }
-    println!("{} calls", attack.calls);
+    attack.finish();
     stage.finish();
 }
 
@@ -208,6 +235,7 @@ fn missing_unknown_and_misshapen_arguments() {
         stage: &stage,
         connection: None,
         calls: 0,
+        failures: Vec::new(),
     };
     for definition in available() {
         for door in [Door::Rpc, Door::Mcp] {
@@ -239,6 +267,6 @@ fn missing_unknown_and_misshapen_arguments() {
             attack.check(door, definition, deep.as_bytes(), case);
         }
     }
-    println!("{} calls", attack.calls);
+    attack.finish();
     stage.finish();
 }

@@ -145,9 +145,9 @@ fn upgrades_that_are_none() {
         ("a POST", good.replace("GET /mcp", "POST /mcp")),
     ] {
         let answer = Connection::open(stage.address())
-            .send_and_drain(request.as_bytes())
-            .unwrap_or_else(|error| panic!("{title}: the daemon hangs: {error}"));
-        assert!(answer.starts_with(b"HTTP/1.1 4"), "{title}: {answer:?}");
+            .exchange(request.as_bytes())
+            .unwrap_or_else(|error| panic!("{title}: no answer: {error}"));
+        assert!((400..500).contains(&answer.status), "{title}: {answer:?}");
         stage.assert_alive(title);
     }
     stage.finish();
