@@ -433,7 +433,10 @@ impl AuditLog {
     /// than 1,024 entries behind loses the oldest and is told how many.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Value>> {
-        self.shared().live.subscribe()
+        let live = self.shared().live.subscribe();
+        // The indexer publishes, and collects for a shorter time while somebody follows.
+        self.shared().index.followed();
+        live
     }
 
     /// The directory of the log.

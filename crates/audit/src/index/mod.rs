@@ -19,8 +19,11 @@ use std::time::{Duration, Instant};
 
 /// The index's file in the directory of the log.
 pub(crate) const FILE: &str = "index.db";
-/// New entries are collected this long before they are indexed together, unless a query wants them.
-const COLLECT: Duration = Duration::from_millis(25);
+/// New entries are collected this long before they are indexed together, unless a query wants them:
+/// pages of the index are written once for all of them.
+const COLLECT: Duration = Duration::from_millis(500);
+/// The same while somebody follows the log live: the indexer shows what is new.
+const COLLECT_LIVE: Duration = Duration::from_millis(25);
 /// How long a query waits for entries that are not indexed yet.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -74,6 +77,11 @@ impl Index {
         if wake {
             self.work.notify_all();
         }
+    }
+
+    /// Somebody follows the log live from now on.
+    pub(crate) fn followed(&self) {
+        self.tell(|_| ());
     }
 
     /// No more work will come.
@@ -166,7 +174,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<std::thread::JoinHa
 fn run(shared: &Shared) {
     let mut builder: Option<build::Builder> = None;
     loop {
-        let (rebuild, closing) = wait_for_work(&shared.index);
+        let (rebuild, closing) = wait_for_work(shared);
         let result = index_new(shared, &mut builder, rebuild.is_some());
         let mut state = shared.index.lock();
         match result {
@@ -221,7 +229,8 @@ fn index_new(
 }
 
 /// Sleeps until there is something to index; gives a rebuild that is wanted, and whether the log closes.
-fn wait_for_work(index: &Index) -> (Option<u64>, bool) {
+fn wait_for_work(shared: &Shared) -> (Option<u64>, bool) {
+    let index = &shared.index;
     let mut state = index.lock();
     let mut collecting: Option<Instant> = None;
     loop {
@@ -234,9 +243,13 @@ fn wait_for_work(index: &Index) -> (Option<u64>, bool) {
         }
         if state.new_entries {
             let now = Instant::now();
-            let left = collecting
-                .get_or_insert(now + COLLECT)
-                .saturating_duration_since(now);
+            let since = *collecting.get_or_insert(now);
+            let collect = if shared.live.receiver_count() > 0 {
+                COLLECT_LIVE
+            } else {
+                COLLECT
+            };
+            let left = (since + collect).saturating_duration_since(now);
             if left.is_zero() {
                 state.new_entries = false;
                 return (None, false);
