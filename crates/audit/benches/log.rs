@@ -34,7 +34,9 @@ fn record() -> Record {
         inputs: Some(inputs()),
         output_summary: None,
         status: Status::Success,
-        policy_decision: Some(json!({"tier": "autonomous", "winner": "system", "generation": 3})),
+        policy_decision: Some(
+            json!({"tier": "autonomous", "winner": "system", "generation": 3}).into(),
+        ),
         duration_us: None,
         resource_usage: None,
         metadata: Object::new(),

@@ -2,7 +2,7 @@
 //! the last keys, so that what the hash covers is the payload without its last 70 bytes.
 
 use crate::cbor::{self, CborError, Reader};
-use crate::entry::{Entry, Kind, Record, Status};
+use crate::entry::{Encoded, Entry, Kind, Part, Record, Status};
 use crate::redact;
 use data_encoding::HEXLOWER;
 use kruxos_types::{Interface, Object, Principal, PrincipalKind, Timestamp};
@@ -61,7 +61,7 @@ pub(crate) struct Prepared {
     kind: Kind,
     capability: Option<String>,
     inputs: Option<Vec<u8>>,
-    policy_decision: Option<Vec<u8>>,
+    policy_decision: Option<Encoded>,
     pub(crate) metadata: Object,
 }
 
@@ -100,7 +100,7 @@ impl Prepared {
             inputs: record.inputs.map(|json| encoded(&json, include_content)),
             policy_decision: record
                 .policy_decision
-                .map(|json| encoded(&json, include_content)),
+                .map(|part| part.encoded(include_content)),
             metadata: record.metadata,
         };
         let ending = Ending {
@@ -132,7 +132,7 @@ impl Prepared {
         let mut parts = [
             self.inputs.as_deref(),
             output.as_deref(),
-            self.policy_decision.as_deref(),
+            self.policy_decision.as_ref().map(|part| &*part.0),
             usage.as_deref(),
             Some(&metadata[..]),
         ];
@@ -171,7 +171,16 @@ impl Prepared {
     }
 }
 
-fn encoded(json: &Value, include_content: bool) -> Vec<u8> {
+impl Part {
+    fn encoded(self, include_content: bool) -> Encoded {
+        match self {
+            Part::Json(json) => Encoded(encoded(&json, include_content).into()),
+            Part::Shared(encoded) => encoded,
+        }
+    }
+}
+
+pub(crate) fn encoded(json: &Value, include_content: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     match redact::value(json, include_content) {
         Some(redacted) => cbor::value(&mut out, &redacted),

@@ -1,6 +1,7 @@
 use kruxos_types::{Interface, Object, Principal};
 use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -110,6 +111,31 @@ impl Status {
     }
 }
 
+/// One part of a record: as JSON, or encoded before because many entries share it.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// To be redacted and encoded for this entry.
+    Json(Value),
+    /// Redacted and encoded by [`AuditLog::encode`](crate::AuditLog::encode).
+    Shared(Encoded),
+}
+
+/// A redacted part in the form it has on disk. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Encoded(pub(crate) Arc<[u8]>);
+
+impl From<Value> for Part {
+    fn from(json: Value) -> Self {
+        Part::Json(json)
+    }
+}
+
+impl From<Encoded> for Part {
+    fn from(encoded: Encoded) -> Self {
+        Part::Shared(encoded)
+    }
+}
+
 /// What a caller of the log provides for an entry; id, sequence number, time and hashes are the log's.
 /// Inputs, output summary and metadata are redacted by the log before anything is written.
 #[derive(Debug, Clone)]
@@ -124,7 +150,7 @@ pub struct Record {
     pub output_summary: Option<Value>,
     pub status: Status,
     /// The explanation of policy.
-    pub policy_decision: Option<Value>,
+    pub policy_decision: Option<Part>,
     pub duration_us: Option<u64>,
     pub resource_usage: Option<Value>,
     pub metadata: Object,

@@ -14,7 +14,7 @@ mod verify;
 mod writer;
 
 pub use codec::MAX_ENTRY_BYTES;
-pub use entry::{Durability, Entry, Finished, Kind, Record, Status, entry_json};
+pub use entry::{Durability, Encoded, Entry, Finished, Kind, Part, Record, Status, entry_json};
 pub use index::{CapabilityStats, ChainState, Page, Query, Stats};
 pub use log::{
     AuditError, AuditLog, Begun, DEFAULT_SEGMENT_BYTES, MAX_QUEUED, MAX_QUEUED_BYTES,

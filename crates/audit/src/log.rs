@@ -1,7 +1,7 @@
 //! The open log as its callers see it: a bounded queue in front of one writer thread.
 
 use crate::codec::{Body, Ending, Prepared};
-use crate::entry::{Durability, Entry, Finished, Kind, Record, Status};
+use crate::entry::{Durability, Encoded, Entry, Finished, Kind, Record, Status};
 use crate::index::Index;
 use crate::recovery::{self, Recovery};
 use crate::segment::Keeper;
@@ -331,6 +331,13 @@ impl AuditLog {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
+    }
+
+    /// Redacts and encodes a part that many entries will share.
+    #[must_use]
+    pub fn encode(&self, json: &Value) -> Encoded {
+        let include_content = self.shared().options.include_content;
+        Encoded(crate::codec::encoded(json, include_content).into())
     }
 
     /// Begins a call that only reads: no intent is written, its one entry follows within 10 ms of its end.

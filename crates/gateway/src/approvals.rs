@@ -442,7 +442,7 @@ fn entry(approval: &Approval, kind: Kind, status: Status) -> Record {
         inputs: (kind == Kind::Call).then(|| approval.inputs.clone()),
         output_summary: None,
         status,
-        policy_decision: (kind == Kind::Call).then(|| approval.rule.clone()),
+        policy_decision: (kind == Kind::Call).then(|| approval.rule.clone().into()),
         duration_us: None,
         resource_usage: None,
         metadata: facts(approval),

@@ -7,7 +7,7 @@ use crate::detached::Detached;
 use crate::gateway::Gateway;
 use crate::metrics::Outcome;
 use crate::session::AgentSession;
-use kruxos_audit::{AuditError, Begun, Durability, Finished, Kind, Record, Status};
+use kruxos_audit::{AuditError, Begun, Durability, Finished, Kind, Part, Record, Status};
 use kruxos_capabilities::Permit;
 use kruxos_catalog::{Definition, SideEffect};
 use kruxos_policy::{Query, RateRefusal, Verdict};
@@ -128,11 +128,16 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
             .await;
         }
     };
-    let decision = policy.explanation_of(&query, &verdict);
-    let decision = serde_json::to_value(decision).unwrap_or(Value::Null);
+    let told = &caller.session.decisions;
+    let decision = told.told(&policy, &query, &verdict, &gateway.audit);
     match verdict.tier() {
         Tier::Autonomous | Tier::Notify => {
-            let record = record(caller, &admitted, decision, request.metadata);
+            let record = record(
+                caller,
+                &admitted,
+                decision.audited.clone(),
+                request.metadata,
+            );
             run_permitted(gateway, caller, admitted, &verdict, record, started).await
         }
         Tier::ApprovalRequired => {
@@ -141,14 +146,19 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
                 caller,
                 request,
                 admitted,
-                decision,
+                decision.json.clone(),
                 verdict.generation(),
             )
             .await
         }
         Tier::Blocked => {
-            let error = denied(&admitted, &decision);
-            let mut record = record(caller, &admitted, decision, request.metadata);
+            let error = denied(&admitted, &decision.json);
+            let mut record = record(
+                caller,
+                &admitted,
+                decision.audited.clone(),
+                request.metadata,
+            );
             record.metadata.insert("stage".to_owned(), json!("policy"));
             gateway.announce_refusal(caller, admitted.definition, &error);
             gateway.count(admitted.definition, Tier::Blocked, Outcome::Denied, started);
@@ -388,7 +398,7 @@ pub(crate) fn query<'a>(
 pub(crate) fn record(
     caller: &Caller,
     admitted: &Admitted,
-    decision: Value,
+    decision: impl Into<Part>,
     metadata: Object,
 ) -> Record {
     Record {
@@ -400,7 +410,7 @@ pub(crate) fn record(
         inputs: Some(Value::Object(admitted.inputs.clone())),
         output_summary: None,
         status: Status::Pending,
-        policy_decision: Some(decision),
+        policy_decision: Some(decision.into()),
         duration_us: None,
         resource_usage: None,
         metadata,

@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod call;
 mod checkpoints;
 pub mod config;
+mod decisions;
 mod detached;
 pub mod events;
 mod files;

@@ -1,6 +1,7 @@
 //! Agent sessions: the product's own, keyed on the principal, independent of any transport's.
 
 use crate::config::OnConflict;
+use crate::decisions::Decisions;
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use kruxos_capabilities::{SessionFacts, SessionState};
@@ -39,6 +40,8 @@ pub struct AgentSession {
     pub ended: CancellationToken,
     /// Calls at work at once.
     pub slots: Arc<Semaphore>,
+    /// The words of the decisions about its calls.
+    pub(crate) decisions: Decisions,
     calls: AtomicU64,
     last_used: AtomicI64,
     paused: AtomicBool,
@@ -211,6 +214,7 @@ impl Sessions {
             state: Arc::new(state),
             ended: CancellationToken::new(),
             slots: Arc::new(Semaphore::new(self.calls_at_once)),
+            decisions: Decisions::default(),
             calls: AtomicU64::new(0),
             last_used: AtomicI64::new(now.as_second()),
             paused: AtomicBool::new(false),

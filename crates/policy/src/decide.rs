@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(crate) const LAYERS: usize = 5;
 
 /// One layer's answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Answer {
     /// Position in the layer's table.
     pub(crate) rule: u32,
@@ -34,7 +34,29 @@ pub struct Verdict {
     origin: Option<Arc<Origin>>,
 }
 
+/// Everything that the explanation of a verdict depends on besides principal and capability: two
+/// verdicts with equal reasons are told in the same words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Reasons {
+    tier: Tier,
+    generation: u64,
+    winner: PolicyLayer,
+    answers: [Option<Answer>; LAYERS],
+}
+
 impl Verdict {
+    /// What its explanation depends on; `None` when the state of a rate limit is part of it, which is
+    /// another one at every call.
+    #[must_use]
+    pub fn reasons(&self) -> Option<Reasons> {
+        self.rate.is_none().then_some(Reasons {
+            tier: self.tier,
+            generation: self.generation,
+            winner: self.winner,
+            answers: self.answers,
+        })
+    }
+
     /// The tier that won.
     #[must_use]
     pub fn tier(&self) -> Tier {

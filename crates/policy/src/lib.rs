@@ -25,7 +25,7 @@ mod url;
 mod validate;
 mod yaml;
 
-pub use decide::Verdict;
+pub use decide::{Reasons, Verdict};
 pub use diagnostic::{Diagnostic, render_diagnostic};
 pub use explain::{AuditDecision, AuditLayer, Explanation, LayerAnswer, RateUse};
 pub use rate::{RateCounters, RateRefusal};

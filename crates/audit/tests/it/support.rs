@@ -113,7 +113,7 @@ pub(crate) fn record(capability: &str) -> Record {
         inputs: Some(json!({"path": "notes/todo.md", "limit": 10})),
         output_summary: None,
         status: Status::Success,
-        policy_decision: Some(json!({"tier": "autonomous", "layers": []})),
+        policy_decision: Some(json!({"tier": "autonomous", "layers": []}).into()),
         duration_us: None,
         resource_usage: None,
         metadata: Object::new(),
