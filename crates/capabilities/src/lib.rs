@@ -5,6 +5,7 @@ pub mod filesystem;
 mod in_process;
 mod permit;
 mod session_state;
+mod shapes;
 
 pub use cx::{Cx, Host, SessionFacts};
 pub use in_process::run as run_in_process;

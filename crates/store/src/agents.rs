@@ -2,7 +2,7 @@
 
 use crate::{Store, StoreError, db, persistent};
 use jiff::Timestamp;
-use kruxos_types::{AgentName, Object};
+use kruxos_types::{AgentName, Object, PrincipalKind};
 use rusqlite::{Connection, Row};
 use serde::{Deserialize, Serialize};
 
@@ -251,7 +251,7 @@ impl Store {
                 return Err(StoreError::NotFound(name.to_owned()));
             }
             persistent::forget_agent(conn, name)?;
-            crate::approvals::forget_agent(conn, name, db::now(&*clock))
+            crate::approvals::forget(conn, PrincipalKind::Agent, name, db::now(&*clock))
         })
         .await
     }

@@ -20,7 +20,7 @@ mod writer;
 pub use agents::{Agent, AgentPatch, AgentStatus, NewAgent, TokenOwner};
 pub use alerts::{Alert, AlertStatus, NewAlert, Severity};
 pub use approvals::{
-    Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, TransitionError,
+    Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, Requested, TransitionError,
 };
 pub use error::StoreError;
 pub use persistent::{

@@ -2,7 +2,7 @@
 
 use crate::{Store, StoreError, db};
 use jiff::Timestamp;
-use kruxos_types::random_base32;
+use kruxos_types::{PrincipalKind, random_base32};
 use rusqlite::Row;
 use serde::Serialize;
 
@@ -50,19 +50,29 @@ impl Store {
     }
 
     /// Revokes by id, or by label where a live token has it. Doing it twice by id keeps the first time.
+    /// Requests of this person that have not begun become `cancelled`, and results that wait are not
+    /// handed to a later token of the label.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn revoke_user_token(&self, id_or_label: &str) -> Result<UserToken, StoreError> {
         let (name, clock) = (id_or_label.to_owned(), self.0.clock.clone());
         self.write(move |conn| {
-            let sql = "UPDATE user_tokens SET revoked_at = coalesce(revoked_at, ?2) WHERE seq = \
-                       (SELECT seq FROM user_tokens \
-                        WHERE id = ?1 OR (label = ?1 AND revoked_at IS NULL) \
-                        ORDER BY id = ?1 DESC LIMIT 1) \
-                       RETURNING id, label, created_at, revoked_at";
-            let params = (&name, db::now(&*clock).as_microsecond());
-            db::one(conn, sql, params, user_token)?.ok_or(StoreError::NotFound(name))
+            let sql = "SELECT id, label, created_at, revoked_at FROM user_tokens \
+                       WHERE id = ?1 OR (label = ?1 AND revoked_at IS NULL) \
+                       ORDER BY id = ?1 DESC LIMIT 1";
+            let mut token = db::one(conn, sql, [&name], user_token)?
+                .ok_or_else(|| StoreError::NotFound(name.clone()))?;
+            if token.revoked_at.is_some() {
+                // Its label may be another token's by now.
+                return Ok(token);
+            }
+            let now = db::now(&*clock);
+            let sql = "UPDATE user_tokens SET revoked_at = ?2 WHERE id = ?1";
+            db::run(conn, sql, (&token.id, now.as_microsecond()))?;
+            crate::approvals::forget(conn, PrincipalKind::User, &token.label, now)?;
+            token.revoked_at = Some(now);
+            Ok(token)
         })
         .await
     }

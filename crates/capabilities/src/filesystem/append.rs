@@ -1,6 +1,7 @@
 use super::fault::disk_full;
 use super::io::{size_of, write_all};
-use super::roots::{Slot, open_beneath};
+use super::place::Slot;
+use super::roots::open_beneath;
 use super::write::{replace, require_writable};
 use super::{Scope, fault};
 use kruxos_types::CallError;

@@ -2,18 +2,10 @@
 //! one step. A crash leaves the old content or the new, and at most a hidden leftover.
 
 use super::io::write_all;
-use kruxos_types::random_base32;
+use super::temporary;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 use rustix::io::Errno;
-
-/// Unfinished files start with this; no listing, search or watch shows them.
-pub(super) const TEMP_PREFIX: &str = ".kruxos-tmp-";
-
-/// Whether a raw name is that of an unfinished file.
-pub(super) fn is_temporary(name: &[u8]) -> bool {
-    name.starts_with(TEMP_PREFIX.as_bytes())
-}
 
 /// A file that is being written.
 pub(super) struct Staged<'d> {
@@ -36,7 +28,7 @@ impl<'d> Staged<'d> {
     /// Starts a file in `dir`. It takes mode and owner from `like`, the file it will replace or copies;
     /// setuid, setgid and sticky bits never. Without one: 0644 less the umask.
     pub(super) fn begin(dir: &'d OwnedFd, like: Option<&Stat>) -> Result<Staged<'d>, Errno> {
-        let temp = format!("{TEMP_PREFIX}{}", random_base32(20));
+        let temp = temporary::name();
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = if like.is_some() { 0o600 } else { 0o644 };
@@ -64,6 +56,13 @@ impl<'d> Staged<'d> {
         write_all(&staged.file, content)?;
         rustix::fs::fsync(&staged.file)?;
         Ok(staged)
+    }
+
+    /// Closes the file and leaves it under its temporary name, which is answered. What becomes of it
+    /// is then the caller's to say, by [`replace`] or [`discard`].
+    pub(super) fn leave(mut self) -> String {
+        self.live = false;
+        std::mem::take(&mut self.temp)
     }
 
     /// Gives the file its name, in one step, durably.
@@ -98,10 +97,20 @@ impl<'d> Staged<'d> {
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
         if self.live {
-            // Best effort: a leftover is hidden and harmless.
-            let _left = rustix::fs::unlinkat(self.dir, self.temp.as_str(), AtFlags::empty());
+            discard(self.dir, &self.temp);
         }
     }
+}
+
+/// Puts a file that was [left](Staged::leave) in the place of `name`, in one step, durably.
+pub(super) fn replace(dir: &OwnedFd, temp: &str, name: &str) -> Result<(), Errno> {
+    rustix::fs::renameat(dir, temp, dir, name)?;
+    sync_directory(dir)
+}
+
+/// Removes an unfinished file as far as that goes: a leftover is hidden, harmless, and swept later.
+pub(super) fn discard(dir: &OwnedFd, temp: &str) {
+    let _left = rustix::fs::unlinkat(dir, temp, AtFlags::empty());
 }
 
 /// Gives a file the owner of another, as far as this process may.

@@ -2,7 +2,7 @@ use super::Scope;
 use super::atomic::{Publish, Staged};
 use super::fault;
 use super::io::{Pass, hash_each, size_of, write_all};
-use super::roots::{Place, Slot};
+use super::place::{Place, Slot};
 use super::trash::MAX_COPIED;
 use super::write::require_writable;
 use kruxos_types::{CallError, ErrorType};

@@ -1,9 +1,9 @@
 use super::Scope;
-use super::atomic::{Publish, Staged};
+use super::atomic::{self, Publish, Staged};
 use super::fault;
 use super::io::{read_whole, same_content, size_of};
 use super::pattern::{Glob, check_length, regex};
-use super::roots::{Place, Slot};
+use super::place::{Place, Slot, Spot};
 use super::search::join;
 use super::text::{sha256, unified_diff};
 use super::trash::Kept;
@@ -25,7 +25,8 @@ const MAX_RESULT: usize = 64 << 20;
 const MAX_TOTAL: usize = 256 << 20;
 /// Files looked at in one call.
 const MAX_FILES: usize = 10_000;
-/// Files changed in one call: each is open until all are in place.
+/// Files changed in one call: each is made durable twice while the caller waits, and no other change
+/// of the principal's files comes between.
 const MAX_CHANGED: usize = 500;
 /// Bytes of diff answered.
 const MAX_DIFF: usize = 10_000;
@@ -50,9 +51,9 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-/// A file with matches, and what it becomes.
+/// A file with matches, and what it becomes. It holds no handle: there may be thousands.
 pub(super) struct Change<'r> {
-    slot: Slot<'r>,
+    spot: Spot<'r>,
     stat: Stat,
     pub(super) shown: String,
     pub(super) old: String,
@@ -238,8 +239,11 @@ fn plan_file<'a>(
             plan.bytes as u64,
         ));
     }
+    let spot = slot
+        .leave()
+        .map_err(|errno| fault::from_errno(errno, DO, &shown))?;
     plan.changes.push(Change {
-        slot,
+        spot,
         stat,
         shown,
         old,
@@ -325,36 +329,80 @@ fn check_count(args: &Args, plan: &Plan<'_>, found: u64) -> Result<(), CallError
         .detail("Nothing was written."))
 }
 
+/// New content of one file, durable under its temporary name; removed again unless it was put in
+/// place. Like the change it holds no handle.
+struct Ready<'c, 'r> {
+    change: &'c Change<'r>,
+    temp: Option<String>,
+}
+
+impl<'c, 'r> Ready<'c, 'r> {
+    fn write(change: &'c Change<'r>) -> Result<Ready<'c, 'r>, CallError> {
+        let slot = change.slot()?;
+        require_writable(&slot, &change.stat)?;
+        let staged = Staged::with_content(&slot.dir, Some(&change.stat), change.new.as_bytes())
+            .map_err(|errno| slot.fault(errno, DO))?;
+        let temp = Some(staged.leave());
+        Ok(Ready { change, temp })
+    }
+}
+
+impl Drop for Ready<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(temp) = self.temp.take()
+            && let Ok(slot) = self.change.spot.open()
+        {
+            atomic::discard(&slot.dir, &temp);
+        }
+    }
+}
+
+impl<'r> Change<'r> {
+    fn slot(&self) -> Result<Slot<'r>, CallError> {
+        let fail = |errno| self.spot.place.fault(errno, DO);
+        self.spot.open().map_err(fail)
+    }
+}
+
 /// Writes all changes or none: every new content is on disk before the first is put in place, and
 /// if one cannot be, those before it get their earlier content back.
 fn apply(changed: &[&Change<'_>], scope: &Scope<'_>) -> Result<(), CallError> {
-    let mut staged = Vec::with_capacity(changed.len());
+    let mut ready = Vec::with_capacity(changed.len());
     for change in changed {
-        require_writable(&change.slot, &change.stat)?;
-        let written =
-            Staged::with_content(&change.slot.dir, Some(&change.stat), change.new.as_bytes());
-        staged.push(written.map_err(|errno| change.slot.fault(errno, DO))?);
+        ready.push(Ready::write(change)?);
     }
     let _held = scope.files.changing();
     let mut kept: Vec<(&Change<'_>, Option<Kept>)> = Vec::with_capacity(changed.len());
-    for (change, staged) in changed.iter().zip(staged) {
-        let outcome = keep(change, scope).and_then(|earlier| {
-            kept.push((change, earlier));
-            let name = &change.slot.name;
-            staged
-                .publish(name, Publish::Replace)
-                .map_err(|errno| change.slot.fault(errno, DO))
-        });
-        if let Err(error) = outcome {
+    for next in &mut ready {
+        if let Err(error) = put_in_place(next, &mut kept, scope) {
             return Err(roll_back(kept, scope, error));
         }
     }
     Ok(())
 }
 
+fn put_in_place<'c, 'r>(
+    ready: &mut Ready<'c, 'r>,
+    kept: &mut Vec<(&'c Change<'r>, Option<Kept>)>,
+    scope: &Scope<'_>,
+) -> Result<(), CallError> {
+    let slot = ready.change.slot()?;
+    kept.push((ready.change, keep(ready.change, &slot, scope)?));
+    let Some(temp) = ready.temp.take() else {
+        return Ok(());
+    };
+    atomic::replace(&slot.dir, &temp, &slot.name).map_err(|errno| {
+        atomic::discard(&slot.dir, &temp);
+        slot.fault(errno, DO)
+    })
+}
+
 /// Checks that the file is as it was read, and keeps it.
-fn keep(change: &Change<'_>, scope: &Scope<'_>) -> Result<Option<Kept>, CallError> {
-    let slot = &change.slot;
+fn keep(
+    change: &Change<'_>,
+    slot: &Slot<'_>,
+    scope: &Scope<'_>,
+) -> Result<Option<Kept>, CallError> {
     let now = slot.stat().map_err(|errno| slot.fault(errno, DO))?;
     let Some(stat) = now.filter(|now| same_content(now, &change.stat)) else {
         return Err(fault::changed_meanwhile(&change.shown));
@@ -374,16 +422,13 @@ fn roll_back(
 ) -> CallError {
     let mut lost = Vec::new();
     for (change, earlier) in kept.into_iter().rev() {
-        let back = match earlier {
-            Some(kept) => scope.files.trash.put_back(&kept, &change.slot).is_ok(),
+        let back = change.spot.open().and_then(|slot| match earlier {
+            Some(kept) => scope.files.trash.put_back(&kept, &slot),
             // Too large to keep on another file system: the content is still in memory.
-            None => {
-                Staged::with_content(&change.slot.dir, Some(&change.stat), change.old.as_bytes())
-                    .and_then(|staged| staged.publish(&change.slot.name, Publish::Replace))
-                    .is_ok()
-            }
-        };
-        if !back {
+            None => Staged::with_content(&slot.dir, Some(&change.stat), change.old.as_bytes())
+                .and_then(|staged| staged.publish(&slot.name, Publish::Replace)),
+        });
+        if back.is_err() {
             lost.push(change.shown.clone());
         }
     }
@@ -403,41 +448,87 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    struct Bed {
+        dir: tempfile::TempDir,
+        files: Files,
+    }
+
+    impl Bed {
+        /// A workspace with these files, each with the content `old`.
+        fn with(names: &[&str]) -> Bed {
+            let dir = tempfile::tempdir().unwrap();
+            let options = FilesOptions {
+                principal: Principal::agent("tester"),
+                workspace: dir.path().join("ws"),
+                trash: dir.path().join("trash"),
+                trash_keep: Duration::from_secs(60),
+                max_watches: 1,
+            };
+            let files = Files::open(options, Arc::new(SystemClock), Arc::new(|_| {})).unwrap();
+            let bed = Bed { dir, files };
+            for name in names {
+                std::fs::create_dir_all(bed.path(name).parent().unwrap()).unwrap();
+                std::fs::write(bed.path(name), "old").unwrap();
+            }
+            bed
+        }
+
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.dir.path().join("ws").join(name)
+        }
+
+        fn left(&self, dir: &str) -> usize {
+            std::fs::read_dir(self.dir.path().join(dir))
+                .unwrap()
+                .count()
+        }
+
+        /// Plans to make every `old` a `new`, lets somebody else act, and applies.
+        fn edit(&self, meanwhile: impl FnOnce()) -> CallError {
+            let scope = Scope {
+                files: &self.files,
+                capability: "filesystem.edit",
+                session: None,
+            };
+            let inputs = json!({"path": ".", "include_all": true, "pattern": "old", "replace": "new", "replace_all": true});
+            let args: Args = serde_json::from_value(inputs).unwrap();
+            let plan = plan(&args, &scope).unwrap();
+            meanwhile();
+            apply(&plan.changes.iter().collect::<Vec<_>>(), &scope).unwrap_err()
+        }
+
+        fn contents(&self, names: &[&str]) -> Vec<String> {
+            let read = |name: &&str| std::fs::read_to_string(self.path(name)).unwrap();
+            names.iter().map(read).collect()
+        }
+    }
+
     #[test]
     fn a_step_that_fails_takes_those_before_it_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let options = FilesOptions {
-            principal: Principal::agent("tester"),
-            workspace: dir.path().join("ws"),
-            trash: dir.path().join("trash"),
-            trash_keep: Duration::from_secs(60),
-            max_watches: 1,
-        };
-        let files = Files::open(options, Arc::new(SystemClock), Arc::new(|_| {})).unwrap();
-        let path = |name: &str| dir.path().join("ws").join(name);
-        for name in ["a", "b", "c"] {
-            std::fs::write(path(name), "old").unwrap();
-        }
-        let scope = Scope {
-            files: &files,
-            capability: "filesystem.edit",
-            session: None,
-        };
-        let inputs = json!({"path": ".", "include_all": true, "pattern": "old", "replace": "new", "replace_all": true});
-        let args: Args = serde_json::from_value(inputs).unwrap();
-        let plan = plan(&args, &scope).unwrap();
-        // Somebody else is quicker with the last file.
-        std::fs::write(path("c"), "theirs").unwrap();
-
-        let error = apply(&plan.changes.iter().collect::<Vec<_>>(), &scope).unwrap_err();
-
+        let names = ["a", "b", "c"];
+        let bed = Bed::with(&names);
+        let error = bed.edit(|| std::fs::write(bed.path("c"), "theirs").unwrap());
         assert_eq!(error.error_type(), ErrorType::ConflictError);
-        let now = ["a", "b", "c"].map(|name| std::fs::read_to_string(path(name)).unwrap());
-        assert_eq!(now, ["old", "old", "theirs"]);
-        let left = |dir: std::path::PathBuf| std::fs::read_dir(dir).unwrap().count();
-        assert_eq!(
-            (left(dir.path().join("ws")), left(dir.path().join("trash"))),
-            (3, 0)
-        );
+        assert_eq!(bed.contents(&names), ["old", "old", "theirs"]);
+        assert_eq!((bed.left("ws"), bed.left("trash")), (3, 0));
+    }
+
+    /// Between two looks only the path is kept, and it may lead elsewhere by then.
+    #[test]
+    fn a_directory_that_was_swapped_is_left_alone() {
+        let bed = Bed::with(&["a/file", "b/file"]);
+        let error = bed.edit(|| {
+            std::fs::rename(bed.path("b"), bed.path("moved")).unwrap();
+            std::fs::create_dir(bed.path("b")).unwrap();
+            // The very same file, even.
+            std::fs::hard_link(bed.path("moved/file"), bed.path("b/file")).unwrap();
+        });
+        assert_eq!(error.error_type(), ErrorType::ConflictError);
+        let now = bed.contents(&["a/file", "b/file", "moved/file"]);
+        assert_eq!(now, ["old", "old", "old"]);
+        assert_eq!(bed.left("trash"), 0);
+        for dir in ["ws/a", "ws/b", "ws/moved"] {
+            assert_eq!(bed.left(dir), 1, "{dir}");
+        }
     }
 }

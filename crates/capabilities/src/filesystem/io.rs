@@ -1,6 +1,7 @@
 //! Reading, writing, copying and hashing by handle, each with its bound.
 
 use super::text::hex;
+use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::Stat;
 use rustix::io::Errno;
@@ -17,20 +18,18 @@ const WORTH_REMEMBERING: u64 = 1 << 20;
 
 /// Reads up to `length` bytes at `offset`; fewer at the end of the file.
 pub(super) fn read_at(file: impl AsFd, offset: u64, length: usize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = vec![0; length];
-    let mut filled = 0;
-    while filled < length {
-        let Some(rest) = bytes.get_mut(filled..) else {
-            break;
-        };
-        match rustix::io::pread(file.as_fd(), rest, offset.saturating_add(filled as u64)) {
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let at = offset.saturating_add(bytes.len() as u64);
+        // Into memory that nobody has cleared first: the kernel fills it.
+        match rustix::io::pread(file.as_fd(), spare_capacity(&mut bytes), at) {
             Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
-    bytes.truncate(filled);
+    // An allocator may give more than was asked for.
+    bytes.truncate(length);
     Ok(bytes)
 }
 

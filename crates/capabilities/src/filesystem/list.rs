@@ -1,9 +1,11 @@
 use super::Scope;
-use super::atomic::is_temporary;
 use super::fault::{self, type_name};
 use super::io::{modified, nanoseconds, size_of};
-use super::roots::{Place, show_name};
+use super::place::Place;
+use super::roots::show_name;
+use super::temporary::is_temporary;
 use super::text::permissions;
+use crate::shapes::object;
 use kruxos_types::{CallError, ErrorType};
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
@@ -59,7 +61,11 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
         .iter()
         .filter_map(|name| entry(directory, name, &place))
         .collect();
-    Ok(json!({ "entries": listed, "total": total, "path": place.show() }))
+    Ok(object([
+        ("entries", listed.into()),
+        ("total", total.into()),
+        ("path", place.show().into()),
+    ]))
 }
 
 /// What a path that is no directory means, for capabilities that want one.

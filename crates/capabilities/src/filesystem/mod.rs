@@ -8,8 +8,10 @@ mod delete;
 mod edit;
 mod fault;
 mod io;
+mod links;
 mod list;
 mod pattern;
+mod place;
 mod preview;
 mod read;
 mod recovery;
@@ -19,21 +21,26 @@ mod roots;
 mod search;
 mod search_content;
 mod stat;
+mod sweep;
+mod temporary;
 mod text;
 mod trash;
 mod walk;
 mod watch;
 mod write;
 
+pub use sweep::{Swept, sweep_unfinished};
+pub use trash::clean as clean_trash;
+
 use kruxos_catalog::Definition;
 use kruxos_types::{CallError, Clock, Object, Principal};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::Permit;
+use crate::shapes::arguments;
 
 /// How the agent sees its workspace.
 const WORKSPACE: &str = "/workspace";
@@ -106,7 +113,7 @@ impl Files {
             .mode(0o700)
             .create(&options.workspace)?;
         let workspace = options.workspace.canonicalize()?;
-        let root = roots::Root::open("workspace", WORKSPACE, &options.workspace)?;
+        let root = roots::Root::at("workspace", WORKSPACE, &options.workspace)?;
         Ok(Files {
             roots: roots::Roots::new(root),
             workspace,
@@ -134,17 +141,9 @@ impl Files {
         &self.workspace
     }
 
-    /// Ends all watches, for instance when the session ends.
+    /// Ends all watches, for instance when the session ends. Waits for nothing.
     pub fn end_watches(&self) {
         self.watches.end();
-    }
-
-    /// Removes what has been in the trash too long. Answers how many entries went.
-    ///
-    /// # Errors
-    /// The trash cannot be read.
-    pub fn clean_trash(&self) -> std::io::Result<u64> {
-        self.trash.clean(self.clock.now())
     }
 
     /// Held while a file is replaced.
@@ -177,6 +176,37 @@ pub fn run_in_session(
     let hints = recovery::Hints::of(&inputs);
     execute(definition.name, inputs, files, session)
         .map_err(|error| recovery::with_declared(error, definition, &hints))
+}
+
+/// Whether a call changes a path that none of its inputs names, so that policy needs [`unnamed_path`].
+#[must_use]
+pub fn has_unnamed_path(definition: &Definition) -> bool {
+    definition.name == "filesystem.restore"
+}
+
+/// The path that a call changes although none of its inputs names it, as the agent sees it: where
+/// `filesystem.restore` puts an entry of the trash back.
+///
+/// # Errors
+/// The ones of the call itself: without a readable entry in the caller's trash there is nothing to
+/// restore, and nothing that policy could decide about.
+pub fn unnamed_path(
+    definition: &Definition,
+    inputs: &Object,
+    files: &Files,
+) -> Result<Option<String>, CallError> {
+    if !has_unnamed_path(definition) {
+        return Ok(None);
+    }
+    let scope = &Scope {
+        files,
+        capability: definition.name,
+        session: None,
+    };
+    arguments(inputs.clone())
+        .and_then(|args| restore::origin(&args, scope))
+        .map(Some)
+        .map_err(|error| recovery::with_declared(error, definition, &recovery::Hints::of(inputs)))
 }
 
 /// One call on its way through a handler.
@@ -228,17 +258,6 @@ fn execute(
             "no handler for {other}"
         ))),
     }
-}
-
-/// Typed arguments. Admission has checked them; what it missed is still an error and not a guess.
-fn arguments<T: DeserializeOwned>(inputs: Object) -> Result<T, CallError> {
-    serde_json::from_value(Value::Object(inputs)).map_err(|error| {
-        CallError::invalid_input(
-            "arguments",
-            &error.to_string(),
-            "the arguments of the definition",
-        )
-    })
 }
 
 /// What a call would change, for the approver: unified diff, paths and sizes. Computed from the exact

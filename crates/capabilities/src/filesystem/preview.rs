@@ -3,11 +3,13 @@
 use super::edit;
 use super::fault::type_name;
 use super::io::{hash_file, modified, read_whole, size_of};
+use super::place::Place;
 use super::read::Encoding;
-use super::roots::{Place, READ};
+use super::roots::READ;
 use super::text::{quote, sha256, unified_diff};
 use super::write::decode_base64;
-use super::{Files, Scope, arguments};
+use super::{Files, Scope};
+use crate::shapes::arguments;
 use kruxos_types::{CallError, Object};
 use rustix::fs::{FileType, OFlags, Stat};
 use serde_json::{Value, json};

@@ -1,9 +1,10 @@
 use super::io::{modified, read_at, size_of};
-use super::text::{sha256, utf8_page};
+use super::text::{NotUtf8, sha256, utf8_page};
 use super::{Scope, fault};
+use crate::shapes::object;
 use kruxos_types::{CallError, ErrorType};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Bytes answered when the caller names no limit: what clients show a model without cutting it.
 pub(super) const DEFAULT_LIMIT: u64 = 10_000;
@@ -76,21 +77,33 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let before = usize::try_from(before).unwrap_or(0);
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let content = match args.encoding {
-        Encoding::Utf8 => utf8_page(&window, before, limit)
-            .map_err(|wrong| not_text(&args.path, start + wrong.at as u64))?
-            .to_owned(),
+        Encoding::Utf8 => text_of(window, before, limit)
+            .map_err(|wrong| not_text(&args.path, start + wrong.at as u64))?,
         Encoding::Base64 => {
             let end = (before + limit).min(window.len());
             data_encoding::BASE64.encode(window.get(before..end).unwrap_or_default())
         }
     };
-    Ok(json!({
-        "content": content,
-        "size": size,
-        "modified": modified(&stat).to_string(),
-        "checksum": checksum,
-        "truncated": args.offset.saturating_add(args.limit) < size,
-    }))
+    Ok(object([
+        ("content", content.into()),
+        ("size", size.into()),
+        ("modified", modified(&stat).to_string().into()),
+        ("checksum", checksum.into()),
+        (
+            "truncated",
+            (args.offset.saturating_add(args.limit) < size).into(),
+        ),
+    ]))
+}
+
+/// The page's text; a page that is the whole file is not copied.
+fn text_of(window: Vec<u8>, before: usize, limit: usize) -> Result<String, NotUtf8> {
+    if before > 0 || window.len() > limit {
+        return utf8_page(&window, before, limit).map(str::to_owned);
+    }
+    String::from_utf8(window).map_err(|error| NotUtf8 {
+        at: error.utf8_error().valid_up_to(),
+    })
 }
 
 fn not_text(path: &str, position: u64) -> CallError {

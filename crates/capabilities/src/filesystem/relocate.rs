@@ -5,7 +5,7 @@ use super::atomic::sync_directory;
 use super::copy::{check_destination, copy, exists};
 use super::fault;
 use super::io::size_of;
-use super::roots::{Place, Slot};
+use super::place::{Place, Slot};
 use kruxos_types::{CallError, ErrorType};
 use rustix::fs::{AtFlags, FileType, RenameFlags, Stat};
 use rustix::io::Errno;

@@ -1,4 +1,5 @@
 use super::copy::exists;
+use super::roots::Root;
 use super::trash::{Cause, Sidecar};
 use super::{Scope, fault};
 use kruxos_types::{CallError, ErrorType};
@@ -17,13 +18,24 @@ pub(super) struct Args {
     overwrite: bool,
 }
 
+/// Where the entry would go back to, as the agent sees it.
+pub(super) fn origin(args: &Args, scope: &Scope<'_>) -> Result<String, CallError> {
+    let entry = find(&args.trash_path, scope)?;
+    let root = root_of(&entry, args, scope)?;
+    Ok(scope.files.roots.place(root, &entry.path).show())
+}
+
+fn root_of<'a>(entry: &Sidecar, args: &Args, scope: &Scope<'a>) -> Result<&'a Root, CallError> {
+    scope.files.roots.by_label(&entry.mount).ok_or_else(|| {
+        fault::of(ErrorType::FileNotFound, &args.trash_path)
+            .detail("The mount it came from is gone.")
+    })
+}
+
 pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let entry = find(&args.trash_path, scope)?;
     let roots = &scope.files.roots;
-    let root = roots.by_label(&entry.mount).ok_or_else(|| {
-        fault::of(ErrorType::FileNotFound, &args.trash_path)
-            .detail("The mount it came from is gone.")
-    })?;
+    let root = root_of(&entry, &args, scope)?;
     let place = roots.place(root, &entry.path);
     let shown = place.show();
     let fail = |errno| roots.place(root, &entry.path).fault(errno, DO);

@@ -2,9 +2,11 @@ use super::fault::type_name;
 use super::io::{hash_file, modified, size_of};
 use super::list::directory_fault;
 use super::pattern::Glob;
-use super::roots::{Place, show_name};
-use super::walk::{Next, Walk};
+use super::place::Place;
+use super::roots::show_name;
+use super::walk::{Budget, MAX_HELD, Next, Walk};
 use super::{Scope, fault};
+use crate::shapes::object;
 use kruxos_types::{CallError, ErrorType};
 use rustix::fs::FileType;
 use serde::Deserialize;
@@ -113,7 +115,11 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     };
     let matches = found.matches(&walk, &args, &place, &sums);
     truncated |= args.include_hash && walk.is_late();
-    let mut answer = json!({ "matches": matches, "total_matches": total, "truncated": truncated });
+    let mut answer = object([
+        ("matches", matches.into()),
+        ("total_matches", total.into()),
+        ("truncated", truncated.into()),
+    ]);
     if let Some(fields) = answer.as_object_mut() {
         if let Some((groups, cut)) = groups {
             fields.insert("groups".to_owned(), groups);
@@ -136,10 +142,12 @@ struct Collected {
     by: Option<GroupBy>,
     /// Count and bytes.
     groups: HashMap<String, (u64, u64)>,
+    groups_room: Budget,
     groups_cut: bool,
     hash: bool,
     /// Size and path of files whose content may be compared.
     candidates: Vec<(u64, Vec<u8>)>,
+    candidates_room: Budget,
     candidates_cut: bool,
 }
 
@@ -151,9 +159,11 @@ impl Collected {
             total: 0,
             by: args.aggregate.as_ref().map(|aggregate| aggregate.by),
             groups: HashMap::new(),
+            groups_room: Budget::new(MAX_HELD),
             groups_cut: false,
             hash: args.include_hash,
             candidates: Vec::new(),
+            candidates_room: Budget::new(MAX_HELD),
             candidates_cut: false,
         }
     }
@@ -180,7 +190,7 @@ impl Collected {
         }
         // Empty files are all alike and waste nothing.
         if self.hash && is_file && size > 0 {
-            if self.candidates.len() < MAX_CANDIDATES {
+            if self.candidates.len() < MAX_CANDIDATES && self.candidates_room.take(entry.rel) {
                 self.candidates.push((size, entry.rel.to_vec()));
             } else {
                 self.candidates_cut = true;
@@ -189,7 +199,9 @@ impl Collected {
     }
 
     fn count(&mut self, key: String, size: u64) {
-        if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&key) {
+        if !self.groups.contains_key(&key)
+            && (self.groups.len() >= MAX_GROUPS || !self.groups_room.take(key.as_bytes()))
+        {
             self.groups_cut = true;
             return;
         }
@@ -342,9 +354,12 @@ fn compare(
         .filter(|(_, files)| files.len() > 1)
     {
         if size > args.max_hash_bytes {
+            let room = MAX_DUPLICATES - skipped.len();
+            cut |= files.len() > room;
             skipped.extend(
                 files
                     .iter()
+                    .take(room)
                     .map(|rel| json!({ "path": join(place, &show_name(rel).0), "size": size })),
             );
             continue;
@@ -382,10 +397,9 @@ fn compare(
             })));
         }
     }
-    cut |= groups.len() > MAX_DUPLICATES || skipped.len() > MAX_DUPLICATES;
+    cut |= groups.len() > MAX_DUPLICATES;
     groups.sort_by(|(one, _), (other, _)| other.cmp(one));
     groups.truncate(MAX_DUPLICATES);
-    skipped.truncate(MAX_DUPLICATES);
     Compared {
         groups: groups.into_iter().map(|(_, group)| group).collect(),
         skipped: skipped.into(),

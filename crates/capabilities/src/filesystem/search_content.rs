@@ -1,10 +1,12 @@
 use super::io::size_of;
 use super::pattern::{Glob, line_matcher};
-use super::roots::{Place, show_name};
+use super::place::Place;
+use super::roots::show_name;
 use super::search::{directory, extension, join};
 use super::text::excerpt;
-use super::walk::{Next, Walk};
+use super::walk::{Budget, MAX_HELD, Next, Walk};
 use super::{Scope, fault};
+use crate::shapes::object;
 use grep_matcher::Matcher;
 use grep_regex::RegexMatcher;
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
@@ -17,6 +19,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BinaryHeap, HashMap};
 use std::fs::File;
 use std::io::Read;
+use std::time::Instant;
 
 const DO: &str = "search";
 /// Larger files are left out, in bytes: source and notes are smaller, and the answer says so by `truncated`.
@@ -93,7 +96,7 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
                     size_of(&stat),
                 ));
             }
-            let counted = search.count(&file);
+            let counted = search.count(file);
             search.tally.add(&[], counted);
             Source::File
         }
@@ -134,35 +137,31 @@ struct Counted {
 
 impl Search {
     fn tree(&mut self, walk: &mut Walk, glob: Option<&Glob>) {
-        let mut candidates = Vec::new();
-        // Paths first and files second: the walk lends its directory out only while it stands in it.
+        let deadline = walk.deadline();
         walk.each(|entry| {
-            if entry.kind == FileType::RegularFile
-                && glob.is_none_or(|glob| glob.matches(entry.rel))
-            {
-                candidates.push(entry.rel.to_vec());
+            let wanted = entry.kind == FileType::RegularFile
+                && glob.is_none_or(|glob| glob.matches(entry.rel));
+            if !wanted {
+                return Next::On;
             }
-            Next::On
-        });
-        for rel in candidates {
-            if walk.is_late() {
-                self.tally.cut = true;
-                break;
+            if Instant::now() > deadline {
+                return Next::Stop;
             }
-            let Some((file, stat)) = walk.open_file(&rel) else {
-                continue;
+            let Some((file, stat)) = entry.open_file() else {
+                return Next::On;
             };
             if size_of(&stat) > MAX_FILE {
                 self.tally.cut = true;
-                continue;
+                return Next::On;
             }
-            let counted = self.count(&file);
-            self.tally.add(&rel, counted);
-        }
+            let counted = self.count(file);
+            self.tally.add(entry.rel, counted);
+            Next::On
+        });
     }
 
     /// Counts matching lines. A file that turns out binary has none.
-    fn count(&mut self, file: &OwnedFd) -> Counted {
+    fn count(&mut self, file: OwnedFd) -> Counted {
         let mut counter = Counter {
             counted: Counted {
                 whole: true,
@@ -170,12 +169,9 @@ impl Search {
             },
             binary: false,
         };
-        let Ok(reader) = bounded(file) else {
-            return Counted::default();
-        };
         if self
             .searcher
-            .search_reader(&self.matcher, reader, &mut counter)
+            .search_reader(&self.matcher, bounded(file), &mut counter)
             .is_err()
         {
             counter.counted.whole = false;
@@ -209,7 +205,7 @@ impl Search {
                     Source::Tree(walk) => walk.open_file(&file.rel),
                     Source::File => place.open_file(DO).ok(),
                 };
-                if let Some(reader) = opened.and_then(|(file, _)| bounded(&file).ok()) {
+                if let Some((file, _)) = opened {
                     let mut sink = LineSink {
                         lines: &mut lines,
                         matcher: &self.matcher,
@@ -217,7 +213,7 @@ impl Search {
                     // A file that cannot be read to its end shows the lines up to there.
                     shown_all &= self
                         .searcher
-                        .search_reader(&self.matcher, reader, &mut sink)
+                        .search_reader(&self.matcher, bounded(file), &mut sink)
                         .is_ok();
                 }
                 if lines.full {
@@ -226,21 +222,23 @@ impl Search {
             }
             shown_all &= lines.rows.len() as u64 >= self.tally.total;
         }
-        let mut answer = json!({
-            "matches": lines.rows,
-            "total_matches": self.tally.total,
-            "truncated": self.tally.cut || !shown_all,
-        });
-        if let (Some(_), Some(fields)) = (args.count_by, answer.as_object_mut()) {
-            fields.insert("counts".to_owned(), self.tally.counts());
+        // Too many counts are told as cut too, so they come first.
+        let counts = args.count_by.map(|_| self.tally.counts());
+        let mut answer = object([
+            ("matches", lines.rows.into()),
+            ("total_matches", self.tally.total.into()),
+            ("truncated", (self.tally.cut || !shown_all).into()),
+        ]);
+        if let (Some(counts), Some(fields)) = (counts, answer.as_object_mut()) {
+            fields.insert("counts".to_owned(), counts);
         }
         answer
     }
 }
 
 /// A reader that ends at [`MAX_FILE`], however the file grows.
-fn bounded(file: &OwnedFd) -> std::io::Result<impl Read + use<>> {
-    Ok(File::from(file.try_clone()?).take(MAX_FILE))
+fn bounded(file: OwnedFd) -> impl Read {
+    File::from(file).take(MAX_FILE)
 }
 
 /// Totals of the first pass and the files worth showing.
@@ -250,6 +248,7 @@ struct Tally {
     max: usize,
     by: Option<CountBy>,
     counts: HashMap<String, u64>,
+    counts_room: Budget,
     best: BinaryHeap<Ranked>,
     cut: bool,
 }
@@ -273,6 +272,7 @@ impl Tally {
             max: args.max_results,
             by: args.count_by,
             counts: HashMap::new(),
+            counts_room: Budget::new(MAX_HELD),
             best: BinaryHeap::new(),
             cut: false,
         }
@@ -291,7 +291,13 @@ impl Tally {
                 CountBy::Extension => extension(rel),
                 CountBy::Directory => directory(rel),
             };
-            *self.counts.entry(key).or_default() += counted.lines;
+            if let Some(count) = self.counts.get_mut(&key) {
+                *count += counted.lines;
+            } else if self.counts_room.take(key.as_bytes()) {
+                self.counts.insert(key, counted.lines);
+            } else {
+                self.cut = true;
+            }
         }
         self.best.push(Ranked {
             lacks_definition: !counted.has_definition,

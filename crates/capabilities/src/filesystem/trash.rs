@@ -3,23 +3,28 @@
 //!
 //! Content that a write replaces is kept by a hard link where possible, so keeping costs no copy.
 
+mod cleaning;
+mod room;
+
 use super::atomic::{keep_owner, sync_directory};
 use super::io::{
     clone_or_copy, hash_file, modified, nanoseconds, read_at, same_content, size_of, write_all,
 };
-use super::roots::{DIRECTORY, READ, Slot, open_beneath};
+use super::place::Slot;
+use super::roots::{DIRECTORY, READ, open_beneath};
+pub use cleaning::clean;
 use jiff::Timestamp;
 use kruxos_types::{Principal, random_base32};
+use room::Room;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// Version of the sidecar's format.
@@ -30,11 +35,19 @@ const MAX_SIDECAR: usize = 64 << 10;
 const MAX_HASHED: u64 = 256 << 20;
 /// Largest file copied into or out of a trash on another file system, in bytes.
 pub(super) const MAX_COPIED: u64 = 2 << 30;
-/// Replaced content kept for one principal, in bytes; the oldest goes first. Deleted files do not
-/// count and are never pushed out: their time is promised to the caller.
-const MAX_KEPT_BYTES: u64 = 1 << 30;
+/// Replaced content kept for one principal, in bytes on disk; the oldest goes first. Apart from deleted
+/// files, so that an agent that only writes cannot push those out.
+const MAX_REPLACED_BYTES: u64 = 1 << 30;
 /// Replaced contents kept for one principal.
-const MAX_KEPT: usize = 10_000;
+const MAX_REPLACED: usize = 10_000;
+/// Deleted files kept for one principal, in bytes on disk; the oldest goes first, also before its time
+/// is over, but never the one just deleted. Room for a day's work; as much as the largest file that can
+/// be copied here.
+const MAX_DELETED_BYTES: u64 = MAX_COPIED;
+/// Deleted files kept for one principal: a large source tree, deleted file by file.
+const MAX_DELETED: usize = 50_000;
+/// Longest id of an entry, in bytes.
+const MAX_ID: usize = 64;
 
 /// Why an entry is in the trash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,8 +101,8 @@ pub(super) struct By<'a> {
 pub(super) struct Trash {
     dir: OwnedFd,
     keep: Duration,
-    /// Replaced contents, oldest first; read from the directory when first needed.
-    kept: Mutex<Option<VecDeque<(String, u64)>>>,
+    deleted: Room,
+    replaced: Room,
 }
 
 /// Content kept before it was replaced.
@@ -108,7 +121,8 @@ impl Trash {
         Ok(Trash {
             dir,
             keep,
-            kept: Mutex::new(None),
+            deleted: Room::new(&['d'], MAX_DELETED_BYTES, MAX_DELETED),
+            replaced: Room::new(&['o', 'a'], MAX_REPLACED_BYTES, MAX_REPLACED),
         })
     }
 
@@ -156,6 +170,7 @@ impl Trash {
         let mut sidecar = self.sidecar(Cause::Deleted, slot, stat, by);
         // What cannot be read (mode 0000, say) can be deleted all the same, only without a hash.
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && size_of(stat) <= MAX_HASHED
             && let Ok(file) = slot.open()
         {
             sidecar.sha256 = hash_file(&file, MAX_HASHED, None).unwrap_or(None);
@@ -168,6 +183,10 @@ impl Trash {
         }
         sync_directory(&slot.dir)?;
         sync_directory(&self.dir)?;
+        if let Err(errno) = self.deleted.add(&self.dir, &sidecar.id) {
+            // The file is gone from its place, which is what was asked; the next deletion counts anew.
+            tracing::error!(%errno, "deleted files are not counted");
+        }
         Ok(sidecar)
     }
 
@@ -240,7 +259,7 @@ impl Trash {
             self.forget(&id);
             return Err(errno);
         }
-        self.make_room(&id, sidecar.size)?;
+        self.replaced.add(&self.dir, &id)?;
         Ok(Some(Kept { id }))
     }
 
@@ -253,7 +272,7 @@ impl Trash {
     ) -> Result<Kept, Errno> {
         let sidecar = self.sidecar(Cause::Appended, slot, stat, by);
         self.write_sidecar(&sidecar, false)?;
-        self.make_room(&sidecar.id, 0)?;
+        self.replaced.add(&self.dir, &sidecar.id)?;
         Ok(Kept { id: sidecar.id })
     }
 
@@ -266,12 +285,7 @@ impl Trash {
 
     /// Drops an entry.
     pub(super) fn forget(&self, id: &str) {
-        for name in [id.to_owned(), format!("{id}.json")] {
-            match rustix::fs::unlinkat(&self.dir, name.as_str(), AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => tracing::warn!(%errno, name, "an entry of the trash stays"),
-            }
-        }
+        forget(&self.dir, id);
     }
 
     /// Copies content in from another file system, with mode, owner and times.
@@ -311,25 +325,7 @@ impl Trash {
 
     /// The sidecar of an entry; `None` if there is none that can be read.
     pub(super) fn find(&self, id: &str) -> Option<Sidecar> {
-        let well_formed = !id.is_empty()
-            && id.len() <= 64
-            && id
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        if !well_formed {
-            return None;
-        }
-        let name = format!("{id}.json");
-        let file = open_beneath(
-            self.dir.as_fd(),
-            name.as_str(),
-            READ,
-            ResolveFlags::NO_SYMLINKS,
-        )
-        .ok()?;
-        let bytes = read_at(&file, 0, MAX_SIDECAR).ok()?;
-        let sidecar: Sidecar = serde_json::from_slice(&bytes).ok()?;
-        (sidecar.version == SIDECAR_VERSION && sidecar.id == id).then_some(sidecar)
+        find(&self.dir, id)
     }
 
     /// Puts an entry's content at `slot`. With `replace` it replaces a file there, otherwise `EEXIST`.
@@ -369,7 +365,7 @@ impl Trash {
         } else {
             RenameFlags::NOREPLACE
         };
-        let temp = format!("{}{}", super::atomic::TEMP_PREFIX, random_base32(20));
+        let temp = super::temporary::name();
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
             let target = rustix::fs::readlinkat(&self.dir, id, Vec::new())?;
             rustix::fs::symlinkat(target.as_c_str(), &slot.dir, temp.as_str())?;
@@ -394,99 +390,62 @@ impl Trash {
         }
         renamed
     }
+}
 
-    /// Removes entries whose time is over. Answers how many.
-    pub(super) fn clean(&self, now: Timestamp) -> std::io::Result<u64> {
-        let names = self.names()?;
-        let ids: BTreeSet<&str> = names
-            .iter()
-            .map(|name| name.strip_suffix(".json").unwrap_or(name))
-            .collect();
-        let mut gone = 0;
-        for id in ids {
-            // What lost its sidecar in a crash goes when its time would have been over.
-            let over = match self.find(id) {
-                Some(sidecar) => sidecar.until <= now,
-                None => self.is_old(id, now),
-            };
-            if over {
-                self.forget(id);
-                gone += 1;
-            }
-        }
-        if gone > 0 {
-            *self.lock_kept() = None;
-        }
-        Ok(gone)
+/// Whether a name is one that [`Trash::new_id`] could have made.
+fn is_id(id: &str) -> bool {
+    let known = id.starts_with(['d', 'o', 'a']) && id.len() <= MAX_ID;
+    known
+        && made_at(id).is_some()
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// When an id was made, in milliseconds since the epoch.
+fn made_at(id: &str) -> Option<i64> {
+    id.get(1..12)
+        .and_then(|hex| i64::from_str_radix(hex, 16).ok())
+}
+
+/// The sidecar of an entry of an opened trash; `None` if there is none that can be read.
+fn find(dir: &OwnedFd, id: &str) -> Option<Sidecar> {
+    if !is_id(id) {
+        return None;
     }
+    let name = format!("{id}.json");
+    let flags = ResolveFlags::NO_SYMLINKS;
+    let file = open_beneath(dir.as_fd(), name.as_str(), READ, flags).ok()?;
+    let bytes = read_at(&file, 0, MAX_SIDECAR).ok()?;
+    let sidecar: Sidecar = serde_json::from_slice(&bytes).ok()?;
+    (sidecar.version == SIDECAR_VERSION && sidecar.id == id).then_some(sidecar)
+}
 
-    /// Judged by the time in the name alone.
-    fn is_old(&self, id: &str, now: Timestamp) -> bool {
-        let made = id
-            .get(1..12)
-            .and_then(|hex| i64::from_str_radix(hex, 16).ok());
-        let keep = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
-        made.is_none_or(|made| made.saturating_add(keep) <= now.as_millisecond())
-    }
-
-    fn names(&self) -> std::io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.dir)? {
-            let entry = entry?;
-            match entry.file_name().to_str() {
-                Ok("." | "..") | Err(_) => {}
-                Ok(name) => names.push(name.to_owned()),
-            }
+/// Drops an entry of an opened trash.
+fn forget(dir: &OwnedFd, id: &str) {
+    for name in [id.to_owned(), format!("{id}.json")] {
+        match rustix::fs::unlinkat(dir, name.as_str(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => tracing::warn!(%errno, name, "an entry of the trash stays"),
         }
-        Ok(names)
     }
+}
 
-    /// Counts a kept content and pushes the oldest out while there is too much.
-    fn make_room(&self, id: &str, size: u64) -> Result<(), Errno> {
-        let mut kept = self.lock_kept();
-        if kept.is_none() {
-            *kept = Some(self.read_kept()?);
-        } else if let Some(queue) = kept.as_mut() {
-            queue.push_back((id.to_owned(), size));
-        }
-        let Some(queue) = kept.as_mut() else {
-            return Ok(());
+/// The ids of an opened trash, of entries and of what a crash left of them; in no order. Names that
+/// are none of ours are left out.
+fn ids(dir: &OwnedFd) -> Result<BTreeSet<String>, Errno> {
+    let mut ids = BTreeSet::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else {
+            continue;
         };
-        let mut bytes: u64 = queue.iter().map(|(_, size)| size).sum();
-        while queue.len() > MAX_KEPT || bytes > MAX_KEPT_BYTES {
-            match queue.pop_front() {
-                Some((oldest, size)) if oldest != id => {
-                    self.forget(&oldest);
-                    bytes -= size;
-                }
-                _ => break,
-            }
+        let id = name.strip_suffix(".json").unwrap_or(name);
+        if is_id(id) {
+            ids.insert(id.to_owned());
         }
-        Ok(())
     }
-
-    fn read_kept(&self) -> Result<VecDeque<(String, u64)>, Errno> {
-        let names = self
-            .names()
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        let mut kept: Vec<(String, u64)> = names
-            .iter()
-            .filter_map(|name| name.strip_suffix(".json"))
-            .filter(|id| id.starts_with(['o', 'a']))
-            .map(|id| {
-                let stat = rustix::fs::statat(&self.dir, id, AtFlags::SYMLINK_NOFOLLOW);
-                (id.to_owned(), stat.map_or(0, |stat| size_of(&stat)))
-            })
-            .collect();
-        kept.sort_by(|(one, _), (other, _)| one.get(1..).cmp(&other.get(1..)));
-        Ok(kept.into())
-    }
-
-    fn lock_kept(&self) -> std::sync::MutexGuard<'_, Option<VecDeque<(String, u64)>>> {
-        self.kept
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+    Ok(ids)
 }
 
 /// Copies an open file to a new name, with mode (never setuid or setgid), owner and times. `EFBIG`

@@ -1,10 +1,10 @@
 //! `filesystem.watch`: inotify on handles. One thread and one inotify instance for each principal that
 //! watches anything, started with its first watch.
 
-use super::atomic::is_temporary;
 use super::list::directory_fault;
 use super::pattern::Glob;
 use super::roots::{DIRECTORY, open_beneath, show_name};
+use super::temporary::is_temporary;
 use super::walk::join;
 use super::{EventSink, FileEvent, Scope, fault};
 use kruxos_types::{CallError, Clock, ErrorType, random_base32};
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const DO: &str = "watch";
@@ -29,6 +30,12 @@ const MOVE_PAIR: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 10_000_000,
 };
+/// Events taken from the kernel before they are told: a workspace that never rests must not keep them
+/// from being told, nor fill memory, and looking for repetitions stays cheap.
+const MAX_BATCH: usize = 1_024;
+/// Entries of a new directory told as created in one go. It was filled before it could be watched; an
+/// unpacked archive is told in full up to here.
+const MAX_INSIDE: usize = 10_000;
 /// The thread only reads and passes on.
 const STACK: usize = 256 << 10;
 
@@ -67,18 +74,17 @@ pub(super) struct Watches {
     max: usize,
     events: EventSink,
     clock: Arc<dyn Clock>,
-    engine: Mutex<Option<Engine>>,
+    /// Of the running thread. Held for moments only, never while directories are walked: ending
+    /// must not wait for them.
+    running: Mutex<Option<Arc<Shared>>>,
 }
 
-/// The running thread's other end.
-struct Engine {
-    shared: Arc<Shared>,
-    thread: std::thread::JoinHandle<()>,
-}
-
+/// What the thread and its owner share; the kernel lets go of all watches when both are gone.
 struct Shared {
     inotify: OwnedFd,
     wake: OwnedFd,
+    /// Nothing more is told, whatever is still waiting.
+    ended: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -162,19 +168,12 @@ impl Watches {
             max,
             events,
             clock,
-            engine: Mutex::new(None),
+            running: Mutex::new(None),
         }
     }
 
     fn add(&self, watch: Watch) -> Result<(), Refused> {
-        let mut engine = self.lock();
-        if engine.is_none() {
-            *engine = Some(self.start().map_err(Refused::Errno)?);
-        }
-        let Some(running) = engine.as_ref() else {
-            return Err(Refused::Errno(Errno::IO));
-        };
-        let shared = &running.shared;
+        let shared = self.running().map_err(Refused::Errno)?;
         let mut state = lock(&shared.state);
         if state.watches.len() >= self.max {
             return Err(Refused::TooMany {
@@ -191,41 +190,40 @@ impl Watches {
         added
     }
 
-    fn start(&self) -> Result<Engine, Errno> {
+    /// The thread's other end; starts it with the first watch.
+    fn running(&self) -> Result<Arc<Shared>, Errno> {
+        let mut running = lock(&self.running);
+        if let Some(shared) = running.as_ref() {
+            return Ok(Arc::clone(shared));
+        }
         let shared = Arc::new(Shared {
             inotify: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
             wake: eventfd(0, EventfdFlags::CLOEXEC)?,
+            ended: AtomicBool::new(false),
             state: Mutex::default(),
         });
         let (events, clock) = (Arc::clone(&self.events), Arc::clone(&self.clock));
         let worker = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
+        // Nobody waits for the thread's end: it is told to end, and then touches nothing but its own.
+        let _detached = std::thread::Builder::new()
             .name("file-watch".to_owned())
             .stack_size(STACK)
             .spawn(move || worker.pump(&events, clock.as_ref()))
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
-        Ok(Engine { shared, thread })
+        *running = Some(Arc::clone(&shared));
+        Ok(shared)
     }
 
-    /// Ends the thread and with it every watch.
+    /// Ends every watch. Does not wait for the thread, so it may be called where nothing may block;
+    /// at most one event that is being told at this moment still arrives.
     pub(super) fn end(&self) {
-        let Some(engine) = self.lock().take() else {
+        let Some(shared) = lock(&self.running).take() else {
             return;
         };
-        if let Err(errno) = rustix::io::write(&engine.shared.wake, &1u64.to_ne_bytes()) {
+        shared.ended.store(true, Ordering::Release);
+        if let Err(errno) = rustix::io::write(&shared.wake, &1u64.to_ne_bytes()) {
             tracing::error!(%errno, "the file watcher cannot be woken");
-            return;
         }
-        // A sink may drop the last handle from the thread itself, which must not wait for itself.
-        if engine.thread.thread().id() != std::thread::current().id()
-            && engine.thread.join().is_err()
-        {
-            tracing::error!("the file watcher ended with a panic");
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Engine>> {
-        lock(&self.engine)
     }
 }
 
@@ -309,6 +307,14 @@ impl Shared {
                     let path = join(&rel, name);
                     each(path.clone());
                     if entry.file_type() == FileType::Directory {
+                        // Each that waits will be watched, so more than may be watched need not wait.
+                        let wanted = state.directories.len() + waiting.len();
+                        if wanted >= MAX_DIRECTORIES {
+                            return Err(Refused::TooMany {
+                                limit: MAX_DIRECTORIES,
+                                current: wanted,
+                            });
+                        }
                         waiting.push(path);
                     }
                 }
@@ -344,10 +350,13 @@ impl Shared {
                     return;
                 }
             }
-            if !ready[1].revents().is_empty() {
+            if self.ended.load(Ordering::Acquire) {
                 return;
             }
             for (watch, event, rel) in self.read(&mut buffer) {
+                if self.ended.load(Ordering::Acquire) {
+                    return;
+                }
                 if watch
                     .types
                     .as_ref()
@@ -366,9 +375,9 @@ impl Shared {
         }
     }
 
-    /// Everything that is waiting, each modification of a file once.
+    /// What is waiting, up to [`MAX_BATCH`] events, each modification of a file once.
     fn read(&self, buffer: &mut [MaybeUninit<u8>]) -> Vec<Seen> {
-        let (mut seen, mut left) = (Vec::new(), Vec::new());
+        let (mut seen, mut left) = (Batch::default(), Vec::new());
         self.drain(buffer, &mut left, &mut seen);
         if !left.is_empty() {
             // The two halves of a move come one after the other, but need not come in one read.
@@ -379,16 +388,20 @@ impl Shared {
         }
         // What left for nowhere that is watched is gone from here.
         for gone in left.into_iter().filter(|gone| !gone.temporary) {
-            add(&mut seen, gone.changes);
+            seen.add(gone.changes);
         }
-        seen
+        seen.changes
     }
 
-    fn drain(&self, buffer: &mut [MaybeUninit<u8>], left: &mut Vec<Left>, seen: &mut Vec<Seen>) {
+    fn drain(&self, buffer: &mut [MaybeUninit<u8>], left: &mut Vec<Left>, seen: &mut Batch) {
         let mut state = lock(&self.state);
         let mut reader = Reader::new(&self.inotify, buffer);
-        // `AGAIN` when all is read; anything else comes again with the next poll.
-        while let Ok(event) = reader.next() {
+        let mut taken = 0;
+        // What the reader has taken from the kernel and not given out would be lost.
+        while taken < MAX_BATCH || !reader.is_buffer_empty() {
+            taken += 1;
+            // `AGAIN` when all is read; anything else comes again with the next poll.
+            let Ok(event) = reader.next() else { break };
             let flags = event.events();
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
                 tracing::warn!("file events were lost: the kernel's queue was full");
@@ -424,7 +437,7 @@ impl Shared {
             }
             let what = meaning(flags, event.cookie(), left);
             let changes = at(what);
-            add(seen, changes.clone());
+            seen.add(changes.clone());
             if flags.contains(ReadFlags::ISDIR) && matches!(what, Event::Created | Event::Renamed) {
                 self.follow_new(&mut state, &changes, seen);
             }
@@ -433,19 +446,22 @@ impl Shared {
 
     /// Watches a directory that is new in a recursive watch. What came into it before it was watched is
     /// told; what merely moved with it is not.
-    fn follow_new(&self, state: &mut State, changes: &[Seen], seen: &mut Vec<Seen>) {
+    fn follow_new(&self, state: &mut State, changes: &[Seen], seen: &mut Batch) {
         for (watch, event, rel) in changes.iter().filter(|(watch, ..)| watch.recursive) {
             let mut inside = Vec::new();
             let tell = *event == Event::Created;
             let followed = self.watch_tree(state, watch, rel.clone(), &mut |path| {
-                if tell {
+                if tell && inside.len() < MAX_INSIDE {
                     inside.push((Arc::clone(watch), Event::Created, path));
                 }
             });
             if followed.is_err() {
                 tracing::warn!("a new directory is not watched: too many are");
             }
-            add(seen, inside);
+            if inside.len() == MAX_INSIDE {
+                tracing::warn!(limit = MAX_INSIDE, "a new directory is not told in full");
+            }
+            seen.add(inside);
         }
     }
 }
@@ -476,19 +492,29 @@ fn meaning(flags: ReadFlags, cookie: u32, left: &mut Vec<Left>) -> Event {
     }
 }
 
-/// Adds changes, but no second «created» or «modified» of the same file in one go.
-fn add(seen: &mut Vec<Seen>, changes: Vec<Seen>) {
-    for change in changes {
-        let repeats = matches!(change.1, Event::Created | Event::Modified)
-            && seen
-                .iter()
-                .rev()
-                .find(|(watch, _, rel)| Arc::ptr_eq(watch, &change.0) && *rel == change.2)
-                .is_some_and(|(_, event, _)| {
-                    *event == change.1 || (*event == Event::Created && change.1 == Event::Modified)
-                });
-        if !repeats {
-            seen.push(change);
+/// Changes that are told in one go.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Seen>,
+    /// The last change of each path in each watch, which is told by its address.
+    last: HashMap<(*const Watch, Vec<u8>), Event>,
+}
+
+impl Batch {
+    /// Adds changes, but no second «created» or «modified» of the same file.
+    fn add(&mut self, changes: Vec<Seen>) {
+        for change in changes {
+            let (watch, event, rel) = &change;
+            let file = (Arc::as_ptr(watch), rel.clone());
+            let repeats = matches!(
+                (self.last.get(&file), event),
+                (Some(Event::Created), Event::Created | Event::Modified)
+                    | (Some(Event::Modified), Event::Modified)
+            );
+            if !repeats {
+                self.last.insert(file, *event);
+                self.changes.push(change);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::atomic::{Publish, Staged};
 use super::fault::{disk_full, not_regular};
+use super::place::{Place, Slot};
 use super::read::Encoding;
-use super::roots::{Place, Slot};
 use super::text::sha256;
 use super::{Scope, fault};
 use kruxos_types::{CallError, ErrorType};

@@ -5,11 +5,11 @@ mod alerts;
 mod state;
 mod system;
 
+use crate::shapes::arguments;
 use crate::{Cx, Permit};
 use kruxos_catalog::Definition;
-use kruxos_types::{CallError, Object};
+use kruxos_types::CallError;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Runs a capability whose definition says `in_process`.
@@ -19,44 +19,37 @@ use serde_json::Value;
 pub async fn run(definition: &Definition, permit: Permit, cx: &Cx) -> Result<Value, CallError> {
     let inputs = permit.spend();
     match definition.name {
-        "system.time" => system::time::run(typed(inputs)?, cx),
+        "system.time" => system::time::run(arguments(inputs)?, cx),
         "system.info" => system::info::run(cx).await,
         "system.health" => system::health::run(cx).await,
-        "system.metrics" => system::metrics::run(typed(inputs)?, cx).await,
+        "system.metrics" => system::metrics::run(arguments(inputs)?, cx).await,
 
         "agent.whoami" => agent::whoami::run(cx),
         "agent.session" => agent::session::run(cx).await,
         "agent.policy" => agent::policy::run(cx),
-        "agent.capabilities" => agent::capabilities::run(typed(inputs)?, cx),
+        "agent.capabilities" => agent::capabilities::run(arguments(inputs)?, cx),
 
-        "alerts.send" => alerts::send::run(typed(inputs)?, cx).await,
-        "alerts.list" => alerts::list::run(typed(inputs)?, cx).await,
-        "alerts.acknowledge" => alerts::acknowledge::run(typed(inputs)?, cx).await,
+        "alerts.send" => alerts::send::run(arguments(inputs)?, cx).await,
+        "alerts.list" => alerts::list::run(arguments(inputs)?, cx).await,
+        "alerts.acknowledge" => alerts::acknowledge::run(arguments(inputs)?, cx).await,
 
-        "state.session.set" => state::session::set::run(typed(inputs)?, cx),
-        "state.session.get" => state::session::get::run(typed(inputs)?, cx),
-        "state.session.delete" => state::session::delete::run(typed(inputs)?, cx),
-        "state.session.list" => state::session::list::run(typed(inputs)?, cx),
+        "state.session.set" => state::session::set::run(arguments(inputs)?, cx),
+        "state.session.get" => state::session::get::run(arguments(inputs)?, cx),
+        "state.session.delete" => state::session::delete::run(arguments(inputs)?, cx),
+        "state.session.list" => state::session::list::run(arguments(inputs)?, cx),
         "state.session.clear" => state::session::clear::run(cx),
 
-        "state.persistent.set" => state::persistent::set::run(typed(inputs)?, cx).await,
-        "state.persistent.get" => state::persistent::get::run(typed(inputs)?, cx).await,
-        "state.persistent.delete" => state::persistent::delete::run(typed(inputs)?, cx).await,
-        "state.persistent.list" => state::persistent::list::run(typed(inputs)?, cx).await,
-        "state.persistent.query" => state::persistent::query::run(typed(inputs)?, cx).await,
-        "state.persistent.history" => state::persistent::history::run(typed(inputs)?, cx).await,
+        "state.persistent.set" => state::persistent::set::run(arguments(inputs)?, cx).await,
+        "state.persistent.get" => state::persistent::get::run(arguments(inputs)?, cx).await,
+        "state.persistent.delete" => state::persistent::delete::run(arguments(inputs)?, cx).await,
+        "state.persistent.list" => state::persistent::list::run(arguments(inputs)?, cx).await,
+        "state.persistent.query" => state::persistent::query::run(arguments(inputs)?, cx).await,
+        "state.persistent.history" => state::persistent::history::run(arguments(inputs)?, cx).await,
 
         other => Err(CallError::internal_failure(format!(
             "no handler for {other}"
         ))),
     }
-}
-
-/// The handler's own type for arguments that admission has already checked.
-fn typed<T: DeserializeOwned>(inputs: Object) -> Result<T, CallError> {
-    serde_json::from_value(Value::Object(inputs)).map_err(|error| {
-        CallError::invalid_input("arguments", &error.to_string(), "what the definition says")
-    })
 }
 
 /// A handler's own result type as JSON.

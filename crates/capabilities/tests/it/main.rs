@@ -3,3 +3,4 @@
 
 mod filesystem;
 mod in_process;
+mod permits;

@@ -146,13 +146,16 @@ pub(crate) fn take_result(conn: &Connection, id: &ApprovalId) -> Result<bool, St
     Ok(db::run(conn, sql, [id.as_str()])? == 1)
 }
 
-/// What a crash left: `(failed, approved)`, each oldest first.
+/// What a crash left: `(failed, approved)`, each oldest first. That a request failed is for the audit
+/// log to learn, as a decision is.
 pub(crate) fn recover(
     conn: &Connection,
     sealer: &Sealer,
     now: Timestamp,
 ) -> Result<(Vec<Approval>, Vec<Approval>), StoreError> {
     let fail = |id: &ApprovalId, error: CallError| {
+        let sql = "UPDATE approvals SET decision_audited = 0 WHERE id = ?1";
+        db::run(conn, sql, [id.as_str()])?;
         finish(
             conn,
             sealer,
@@ -205,21 +208,21 @@ fn in_state(
     })
 }
 
-/// When an agent is deleted: nothing of its requests goes to a later agent of the same name.
-pub(crate) fn forget_agent(
+/// When a principal goes for good: nothing of its requests goes to a later one of the same name. What
+/// has not begun is cancelled, also when it was approved.
+pub(crate) fn forget(
     conn: &Connection,
+    kind: PrincipalKind,
     name: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE approvals SET result_taken = 1, \
+               decision_audited = CASE WHEN state IN ('pending', 'approved') THEN 0 \
+                                  ELSE decision_audited END, \
                decided_at = CASE state WHEN 'pending' THEN ?3 ELSE decided_at END, \
-               state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END \
+               state = CASE WHEN state IN ('pending', 'approved') THEN 'cancelled' ELSE state END \
                WHERE principal_kind = ?1 AND principal_name = ?2";
-    db::run(
-        conn,
-        sql,
-        (PrincipalKind::Agent.as_str(), name, now.as_microsecond()),
-    )?;
+    db::run(conn, sql, (kind.as_str(), name, now.as_microsecond()))?;
     Ok(())
 }
 

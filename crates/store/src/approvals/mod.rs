@@ -2,12 +2,14 @@
 //! so that two deciders, a decision and an expiry, or a crash between decision and execution end in one
 //! execution or none.
 
+mod decisions;
 pub(crate) mod machine;
 mod queries;
 mod row;
 mod transitions;
 
-pub(crate) use machine::forget_agent;
+pub(crate) use machine::forget;
+pub use transitions::Requested;
 
 use crate::StoreError;
 use jiff::Timestamp;

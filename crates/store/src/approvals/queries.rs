@@ -1,8 +1,10 @@
 use super::row::{self, COLUMNS, Damaged};
 use super::{Approval, ApprovalState};
+use crate::seal::Sealer;
 use crate::{Store, StoreError, db};
 use jiff::Timestamp;
 use kruxos_types::{ApprovalId, Principal};
+use rusqlite::Connection;
 
 impl Store {
     /// One request.
@@ -64,17 +66,8 @@ impl Store {
         &self,
         principal: Option<&Principal>,
     ) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) AS pending FROM approvals \
-                   WHERE state = 'pending' AND (expires_at IS NULL OR expires_at > ?1) \
-                   AND (?2 IS NULL OR (principal_kind = ?2 AND principal_name = ?3))";
-        let (kind, name) = parts(principal);
-        let now = db::now(&*self.0.clock).as_microsecond();
-        let count = self.point(|conn| {
-            db::one(conn, sql, (now, kind, name), |row| {
-                db::unsigned(row, "pending")
-            })
-        })?;
-        Ok(count.unwrap_or_default())
+        let now = db::now(&*self.0.clock);
+        self.point(|conn| pending(conn, principal, now))
     }
 
     /// The newest request of this principal with this digest that is pending and not due, approved,
@@ -88,24 +81,55 @@ impl Store {
         digest: &str,
         since: Timestamp,
     ) -> Result<Option<Approval>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM approvals \
-             WHERE principal_kind = ?1 AND principal_name = ?2 AND digest = ?3 \
-             AND (state IN ('approved', 'executing') \
-                  OR (state = 'pending' AND (expires_at IS NULL OR expires_at > ?4)) \
-                  OR (state IN ('executed', 'failed') AND result_taken = 0 AND finished_at > ?5)) \
-             ORDER BY seq DESC LIMIT 1"
-        );
-        let now = db::now(&*self.0.clock).as_microsecond();
-        let (kind, name) = (principal.kind.as_str(), &*principal.name);
-        let params = (kind, name, digest, now, since.as_microsecond());
+        let now = db::now(&*self.0.clock);
         let sealer = &self.0.sealer;
-        self.point(|conn| {
-            db::one(conn, &sql, params, |row| {
-                row::approval(row, sealer, Damaged::Refuse)
-            })
-        })
+        self.point(|conn| matching(conn, sealer, principal, digest, since, now))
     }
+}
+
+/// [`Store::pending_approvals`] on a connection.
+pub(super) fn pending(
+    conn: &Connection,
+    principal: Option<&Principal>,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) AS pending FROM approvals \
+               WHERE state = 'pending' AND (expires_at IS NULL OR expires_at > ?1) \
+               AND (?2 IS NULL OR (principal_kind = ?2 AND principal_name = ?3))";
+    let (kind, name) = parts(principal);
+    let params = (now.as_microsecond(), kind, name);
+    let count = db::one(conn, sql, params, |row| db::unsigned(row, "pending"))?;
+    Ok(count.unwrap_or_default())
+}
+
+/// [`Store::matching_approval`] on a connection.
+pub(super) fn matching(
+    conn: &Connection,
+    sealer: &Sealer,
+    principal: &Principal,
+    digest: &str,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Approval>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM approvals \
+         WHERE principal_kind = ?1 AND principal_name = ?2 AND digest = ?3 \
+         AND (state IN ('approved', 'executing') \
+              OR (state = 'pending' AND (expires_at IS NULL OR expires_at > ?4)) \
+              OR (state IN ('executed', 'failed') AND result_taken = 0 AND finished_at > ?5)) \
+         ORDER BY seq DESC LIMIT 1"
+    );
+    let (kind, name) = (principal.kind.as_str(), &*principal.name);
+    let params = (
+        kind,
+        name,
+        digest,
+        now.as_microsecond(),
+        since.as_microsecond(),
+    );
+    db::one(conn, &sql, params, |row| {
+        row::approval(row, sealer, Damaged::Refuse)
+    })
 }
 
 fn parts(principal: Option<&Principal>) -> (Option<&'static str>, Option<String>) {

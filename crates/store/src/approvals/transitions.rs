@@ -1,6 +1,7 @@
 //! The transitions as methods: each one job of the writer.
 
 use super::machine::{self, Leave};
+use super::queries;
 use super::row::Binding;
 use super::{Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, TransitionError};
 use crate::seal::{Part, Sealer};
@@ -21,12 +22,62 @@ enum Lost {
     Conflict(Box<Approval>),
 }
 
+/// What became of a call that asked for an approval.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Requested {
+    /// A new request, now pending.
+    Created(Box<Approval>),
+    /// The request that the same call had made before.
+    Known(Box<Approval>),
+    /// As many are pending as one principal may have; this is the number.
+    Full(u64),
+}
+
 impl Store {
+    /// Stores a request as `pending` unless the same call has one ([`Store::matching_approval`] with
+    /// `since`) or `max_pending` of the principal wait already: looked up and stored in one transaction,
+    /// so that calls at the same time make one request between them and never one too many.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn request_approval(
+        &self,
+        new: NewApproval,
+        since: Timestamp,
+        max_pending: u64,
+    ) -> Result<Requested, StoreError> {
+        let insert = self.insertion(new.clone())?;
+        let (sealer, clock) = (self.0.sealer.clone(), self.0.clock.clone());
+        self.write(move |conn| {
+            let now = db::now(&*clock);
+            let same = queries::matching(conn, &sealer, &new.principal, &new.digest, since, now)?;
+            if let Some(known) = same {
+                return Ok(Requested::Known(Box::new(known)));
+            }
+            let pending = queries::pending(conn, Some(&new.principal), now)?;
+            if pending >= max_pending {
+                return Ok(Requested::Full(pending));
+            }
+            Ok(Requested::Created(Box::new(insert(conn)?)))
+        })
+        .await
+    }
+
     /// Stores a request as `pending`, durable on return.
     ///
     /// # Errors
     /// See [`StoreError`]; `Exists` for an id that was used before.
     pub async fn create_approval(&self, new: NewApproval) -> Result<Approval, StoreError> {
+        let insert = self.insertion(new)?;
+        self.write(insert).await
+    }
+
+    /// The job that stores a new request. Sealing happens here, outside the writer.
+    fn insertion(
+        &self,
+        new: NewApproval,
+    ) -> Result<impl FnOnce(&Connection) -> Result<Approval, StoreError> + Send + use<>, StoreError>
+    {
         let binding = Binding::new(&new.id, &new.principal, &new.capability, &new.digest);
         let sealer = &self.0.sealer;
         let inputs = sealer.seal(Part::Inputs, binding.bound(), &new.exact_inputs)?;
@@ -35,7 +86,7 @@ impl Store {
         let rule = db::to_json(&new.rule)?;
         let risk_notes = db::to_json(&new.risk_notes)?;
         let clock = self.0.clock.clone();
-        self.write(move |conn| {
+        Ok(move |conn: &Connection| {
             make_room(conn)?;
             let now = db::now(&*clock);
             let expires_at = new.expires_at.map(db::stored_precision);
@@ -58,15 +109,15 @@ impl Store {
             ];
             let sql = "INSERT INTO approvals (id, principal_kind, principal_name, session_id, \
                        interface, capability, shown_inputs, digest, reason, rule, risk_notes, \
-                       created_at, expires_at, state, sealed_inputs, sealed_preview) \
+                       created_at, expires_at, state, decision_audited, sealed_inputs, \
+                       sealed_preview) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'pending', \
-                       ?14, ?15) ON CONFLICT (id) DO NOTHING";
+                       0, ?14, ?15) ON CONFLICT (id) DO NOTHING";
             if db::run(conn, sql, params)? == 0 {
                 return Err(StoreError::Exists(new.id.to_string()));
             }
             Ok(pending(new, now, expires_at))
         })
-        .await
     }
 
     /// `pending → approved | rejected`, unless it expired before `now` (then it becomes `expired` and this

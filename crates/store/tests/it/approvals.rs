@@ -1,5 +1,7 @@
 use crate::bed::{Bed, new_approval, options};
-use kruxos_store::{Approval, ApprovalState, Decision, StoreError, TransitionError};
+use kruxos_store::{
+    Approval, ApprovalState, Decision, NewApproval, Requested, StoreError, TransitionError,
+};
 use kruxos_types::{ApprovalId, CallError, Principal};
 use serde_json::json;
 use std::time::Duration;
@@ -528,4 +530,123 @@ async fn results_go_after_a_week_and_ended_requests_beyond_ten_thousand() {
         bed.store.approval(&id("ap_open")).await.unwrap().is_some(),
         "it still waits"
     );
+}
+
+#[tokio::test]
+async fn a_decision_stays_unaudited_until_the_log_has_it() {
+    let bed = Bed::new();
+    let soon = bed.now() + Duration::from_secs(60);
+    for (known, expiry) in [("ap_1", None), ("ap_2", None), ("ap_3", Some(soon))] {
+        bed.store
+            .create_approval(new_approval(known, expiry))
+            .await
+            .unwrap();
+    }
+    let unaudited = async || {
+        let found = bed.store.unaudited_decisions().await.unwrap();
+        let told = found
+            .iter()
+            .map(|found| (found.id.to_string(), found.state));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(unaudited().await, []);
+    bed.store
+        .decide_approval(&id("ap_1"), accept("ann"))
+        .await
+        .unwrap();
+    bed.store.cancel_approval(&id("ap_2")).await.unwrap();
+    // An expiry that shows only when somebody decides too late is a decision as well.
+    bed.clock.advance(Duration::from_secs(61));
+    let late = bed.store.decide_approval(&id("ap_3"), accept("ann")).await;
+    assert_eq!(conflict(late), ApprovalState::Expired);
+    let all = [
+        ("ap_1".to_owned(), ApprovalState::Approved),
+        ("ap_2".to_owned(), ApprovalState::Cancelled),
+        ("ap_3".to_owned(), ApprovalState::Expired),
+    ];
+    assert_eq!(unaudited().await, all);
+    bed.store.decision_audited(&id("ap_1")).await.unwrap();
+    assert_eq!(unaudited().await, all[1..]);
+    // A crash while it ran: the log has to learn how it ended.
+    bed.store.decision_audited(&id("ap_2")).await.unwrap();
+    bed.store.decision_audited(&id("ap_3")).await.unwrap();
+    let _ = bed.store.claim_approval(&id("ap_1")).await.unwrap();
+    bed.store.recover_approvals().await.unwrap();
+    assert_eq!(
+        unaudited().await,
+        [("ap_1".to_owned(), ApprovalState::Failed)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_at_the_same_time_make_one_request_and_never_one_too_many() {
+    let bed = Bed::new();
+    let since = bed.now();
+    let ask = |n: usize, digest: String| {
+        let store = bed.store.clone();
+        async move {
+            let mut new = new_approval(&format!("ap_{n}"), None);
+            new.digest = digest;
+            store.request_approval(new, since, 5).await.unwrap()
+        }
+    };
+    let mut same = tokio::task::JoinSet::new();
+    for n in 0..16 {
+        same.spawn(ask(n, "same".to_owned()));
+    }
+    let answers = same.join_all().await;
+    let created = |answer: &&Requested| matches!(answer, Requested::Created(_));
+    assert_eq!(answers.iter().filter(created).count(), 1);
+    let mut others = tokio::task::JoinSet::new();
+    for n in 16..48 {
+        others.spawn(ask(n, format!("d{n}")));
+    }
+    let answers = others.join_all().await;
+    assert_eq!(answers.iter().filter(created).count(), 4);
+    let full = answers
+        .iter()
+        .filter(|answer| **answer == Requested::Full(5));
+    assert_eq!(full.count(), 28);
+}
+
+#[tokio::test]
+async fn a_revoked_user_token_leaves_nothing_to_a_later_one_of_its_label() {
+    let bed = Bed::new();
+    let first = bed.store.create_user_token("ann", [1; 32]).await.unwrap();
+    let request = |known: &str| NewApproval {
+        principal: Principal::user("ann"),
+        digest: known.to_owned(),
+        ..new_approval(known, None)
+    };
+    for known in ["ap_pending", "ap_approved", "ap_done"] {
+        bed.store.create_approval(request(known)).await.unwrap();
+    }
+    for known in ["ap_approved", "ap_done"] {
+        bed.store
+            .decide_approval(&id(known), accept("op"))
+            .await
+            .unwrap();
+    }
+    let _ = bed.store.claim_approval(&id("ap_done")).await.unwrap();
+    bed.store
+        .finish_approval(&id("ap_done"), Ok(json!(1)))
+        .await
+        .unwrap();
+    bed.store.revoke_user_token(&first.id).await.unwrap();
+    let state = async |known: &str| {
+        let found = bed.store.approval(&id(known)).await.unwrap();
+        found.unwrap().state
+    };
+    assert_eq!(state("ap_pending").await, ApprovalState::Cancelled);
+    assert_eq!(state("ap_approved").await, ApprovalState::Cancelled);
+    let since = jiff::Timestamp::MIN;
+    let who = Principal::user("ann");
+    let inherited = bed.store.matching_approval(&who, "ap_done", since).await;
+    assert_eq!(inherited.unwrap(), None);
+
+    // Revoking the old one again touches nothing of the new one.
+    bed.store.create_user_token("ann", [2; 32]).await.unwrap();
+    bed.store.create_approval(request("ap_new")).await.unwrap();
+    bed.store.revoke_user_token(&first.id).await.unwrap();
+    assert_eq!(state("ap_new").await, ApprovalState::Pending);
 }

@@ -1,7 +1,10 @@
 //! A workspace, what lies outside it, and calls the way the gateway makes them.
 
-use kruxos_capabilities::filesystem::{FileEvent, Files, FilesOptions, run};
-use kruxos_types::{CallError, FakeClock, Principal};
+use crate::permits;
+use kruxos_capabilities::filesystem::{
+    EventSink, FileEvent, Files, FilesOptions, clean_trash, run,
+};
+use kruxos_types::{CallError, Clock, FakeClock, Principal};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -15,8 +18,20 @@ pub(crate) struct Bed {
     pub(crate) files: Files,
 }
 
+/// Nothing here takes long; a test that hangs should end.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the beds keep their trash.
 pub(crate) const KEEP: Duration = Duration::from_secs(24 * 3600);
+
+fn options(dir: &Path) -> FilesOptions {
+    FilesOptions {
+        principal: Principal::agent(permits::TESTER),
+        workspace: dir.join("ws"),
+        trash: dir.join("trash"),
+        trash_keep: KEEP,
+        max_watches: 3,
+    }
+}
 
 impl Bed {
     pub(crate) fn new() -> Bed {
@@ -29,13 +44,10 @@ impl Bed {
         std::fs::create_dir(dir.path().join("outside")).unwrap();
         let clock = Arc::new(FakeClock::new("2030-01-02T03:04:05Z".parse().unwrap()));
         let (send, events) = channel();
-        let options = FilesOptions {
-            principal: Principal::agent("tester"),
-            workspace: dir.path().join("ws"),
-            trash: elsewhere.map_or_else(|| dir.path().join("trash"), Path::to_path_buf),
-            trash_keep: KEEP,
-            max_watches: 3,
-        };
+        let mut options = options(dir.path());
+        if let Some(elsewhere) = elsewhere {
+            options.trash = elsewhere.to_path_buf();
+        }
         let sink = Arc::new(move |event| drop(send.send(event)));
         let files = Files::open(options, clock.clone(), sink).unwrap();
         Bed {
@@ -44,6 +56,13 @@ impl Bed {
             events: Mutex::new(events),
             files,
         }
+    }
+
+    /// With a sink of its own for what watches see; [`Bed::event`] then has nothing.
+    pub(crate) fn with_sink(sink: EventSink) -> Bed {
+        let bed = Bed::new();
+        let files = Files::open(options(bed.dir.path()), bed.clock.clone(), sink).unwrap();
+        Bed { files, ..bed }
     }
 
     pub(crate) fn in_session(self, session: &str) -> Bed {
@@ -59,11 +78,8 @@ impl Bed {
         let Value::Object(inputs) = inputs else {
             panic!("inputs are an object")
         };
-        run(
-            data::definition(&name),
-            data::permit(&name, inputs),
-            &self.files,
-        )
+        let definition = permits::definition(&name);
+        run(definition, permits::permit(definition, inputs), &self.files)
     }
 
     #[track_caller]
@@ -93,7 +109,7 @@ impl Bed {
         let Value::Object(inputs) = inputs else {
             panic!("inputs are an object")
         };
-        let definition = data::definition(&format!("filesystem.{name}"));
+        let definition = permits::definition(&format!("filesystem.{name}"));
         kruxos_capabilities::filesystem::preview(definition, &inputs, &self.files)
     }
 
@@ -107,6 +123,11 @@ impl Bed {
 
     pub(crate) fn trash(&self) -> PathBuf {
         self.dir.path().join("trash")
+    }
+
+    /// What the gateway's timer does.
+    pub(crate) fn clean_trash(&self) -> u64 {
+        clean_trash(&self.trash(), KEEP, self.clock.now(), &|| false).unwrap()
     }
 
     pub(crate) fn put(&self, rel: &str, content: &str) {
@@ -162,9 +183,7 @@ impl Bed {
     /// The next event, which must come.
     pub(crate) fn event(&self) -> FileEvent {
         let events = self.events.lock().unwrap();
-        events
-            .recv_timeout(Duration::from_secs(20))
-            .expect("an event")
+        events.recv_timeout(PATIENCE).expect("an event")
     }
 }
 

@@ -1,6 +1,8 @@
 //! delete, restore, what is kept of replaced content, cleaning.
 
 use super::bed::{Bed, KEEP, data};
+use kruxos_capabilities::filesystem::clean_trash;
+use kruxos_types::Clock;
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
@@ -128,10 +130,10 @@ fn after_its_time_the_trash_is_empty() {
     let early = delete(&bed, "early");
     bed.clock.advance(KEEP - Duration::from_secs(1));
     let late = delete(&bed, "late");
-    assert_eq!(bed.files.clean_trash().unwrap(), 0);
+    assert_eq!(bed.clean_trash(), 0);
     bed.clock.advance(Duration::from_secs(1));
     bed.fail("restore", json!({"trash_path": early}), "FileNotFound");
-    assert_eq!(bed.files.clean_trash().unwrap(), 1);
+    assert_eq!(bed.clean_trash(), 1);
     bed.ok("restore", json!({"trash_path": late}));
     assert!(bed.trash_entries().is_empty());
 }
@@ -144,10 +146,52 @@ fn broken_entries_go_when_their_time_would_be_over() {
     let id = trash_path.strip_prefix("/trash/").unwrap();
     std::fs::write(bed.trash().join(format!("{id}.json")), "{torn").unwrap();
     bed.fail("restore", json!({"trash_path": trash_path}), "FileNotFound");
-    assert_eq!(bed.files.clean_trash().unwrap(), 0);
+    assert_eq!(bed.clean_trash(), 0);
     bed.clock.advance(KEEP);
-    assert!(bed.files.clean_trash().unwrap() > 0);
+    assert!(bed.clean_trash() > 0);
     assert!(bed.trash_entries().is_empty());
+}
+
+#[test]
+fn cleaning_leaves_what_the_trash_did_not_make() {
+    let bed = Bed::new();
+    std::fs::create_dir(bed.trash().join("d0-directory")).unwrap();
+    for name in ["README", "notes.json", "d12", "old", "dzzzzzzzzzzz-abc"] {
+        std::fs::write(bed.trash().join(name), "a person's").unwrap();
+    }
+    let before = bed.trash_entries();
+    bed.clock.advance(KEEP * 1000);
+    assert_eq!(bed.clean_trash(), 0);
+    assert_eq!(bed.trash_entries(), before);
+    let stopped = clean_trash(&bed.trash(), KEEP, bed.clock.now(), &|| true);
+    assert_eq!(stopped.unwrap(), 0);
+    let none = clean_trash(&bed.path("none"), KEEP, bed.clock.now(), &|| false);
+    assert_eq!(
+        none.unwrap(),
+        0,
+        "an agent that deleted nothing has no trash"
+    );
+}
+
+/// A day's deletions are bounded by number too, so that empty files cannot fill the disk's inodes.
+#[test]
+fn deleted_files_are_bounded_in_number() {
+    const MOST: usize = 50_000;
+    let bed = Bed::new();
+    let id = |at: usize| format!("d{at:011x}-aaaaaaaaaaaa");
+    for at in 0..MOST {
+        std::fs::write(bed.trash().join(format!("{}.json", id(at))), "").unwrap();
+    }
+    bed.put("one", "1");
+    let trash_path = delete(&bed, "one");
+    let left = bed.trash_entries();
+    assert!(left.len() < MOST, "{}", left.len());
+    assert!(
+        !left.contains(&format!("{}.json", id(0))),
+        "the oldest goes"
+    );
+    assert!(left.contains(&format!("{}.json", id(MOST - 1))));
+    bed.ok("restore", json!({"trash_path": trash_path}));
 }
 
 /// Every way to replace content keeps the earlier one, whole.

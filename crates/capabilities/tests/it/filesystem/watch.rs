@@ -1,7 +1,11 @@
 //! watch.
 
-use super::bed::Bed;
+use super::bed::{Bed, PATIENCE};
+use kruxos_capabilities::filesystem::FileEvent;
 use serde_json::json;
+use std::collections::HashSet;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn a_watch_reports_what_happens_below_it() {
@@ -95,6 +99,67 @@ fn watches_are_bounded_and_end() {
     );
     bed.fail("watch", json!({"path": "none"}), "DirectoryNotFound");
     bed.fail("watch", json!({"path": "/tmp"}), "PathOutOfScope");
+}
+
+/// The gateway ends watches where nothing may block, and a sink may be slow.
+#[test]
+fn ending_waits_for_nobody_and_nothing_is_told_afterwards() {
+    let (tell, told) = channel();
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let bed = Bed::with_sink(Arc::new(move |event: FileEvent| {
+        tell.send(event.path).unwrap();
+        // Answers at once with an error when the test has let go.
+        held.lock().unwrap().recv().ok();
+    }));
+    bed.ok("watch", json!({"path": "."}));
+    bed.put("first", "");
+    bed.put("second", "");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "/workspace/first");
+
+    // The sink holds the thread now.
+    let (done, ended) = channel();
+    std::thread::spawn(move || {
+        bed.files.end_watches();
+        drop(bed);
+        done.send(()).unwrap();
+    });
+    ended
+        .recv_timeout(PATIENCE)
+        .expect("ending does not wait for the sink");
+    drop(release);
+    // The thread lets go of its sink, and with it of `tell`, without telling of the second file.
+    let after = told.recv_timeout(PATIENCE);
+    assert_eq!(after, Err(RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn a_burst_is_told_in_full() {
+    const FILES: usize = 3_000;
+    let bed = Bed::new();
+    bed.ok("watch", json!({"path": ".", "event_types": ["created"]}));
+    for number in 0..FILES {
+        bed.put(&format!("f{number}"), "");
+    }
+    let told: HashSet<String> = (0..FILES).map(|_| bed.event().path).collect();
+    assert_eq!(told.len(), FILES);
+}
+
+#[test]
+fn a_tree_with_too_many_directories_is_refused_at_once() {
+    let bed = Bed::new();
+    for number in 0..4_100 {
+        bed.make_dir(&format!("d{number}"));
+    }
+    let error = bed.fail(
+        "watch",
+        json!({"path": ".", "recursive": true}),
+        "TooManyWatches",
+    );
+    assert_eq!(error["context"]["limit"], 4_096);
+    bed.ok("watch", json!({"path": "."}));
+    bed.put("x", "");
+    assert_eq!(bed.event().path, "/workspace/x");
 }
 
 #[test]

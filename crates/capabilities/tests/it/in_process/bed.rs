@@ -1,14 +1,13 @@
 //! A gateway's surroundings in small, and calls the way the gateway makes them: admitted, decided,
 //! begun in a real log, run, checked against the definition.
 
-use kruxos_audit::{AuditLog, Kind, Record, Status};
-use kruxos_capabilities::{Cx, Host, Permit, SessionFacts, SessionState, run_in_process};
-use kruxos_catalog::{Catalog, Definition};
-use kruxos_policy::{PolicySet, Query, RateCounters, Source, Sources};
+use crate::permits;
+use kruxos_capabilities::{Cx, Host, SessionFacts, SessionState, run_in_process};
+use kruxos_catalog::Catalog;
+use kruxos_policy::RateCounters;
 use kruxos_store::{NewAlert, Store};
-use kruxos_types::{CallError, Clock, FakeClock, Interface, Object, Principal, SessionId};
+use kruxos_types::{CallError, Clock, FakeClock, Principal, SessionId};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 pub(crate) const QUOTA: u64 = 256 * 1024;
@@ -20,8 +19,6 @@ pub(crate) struct Bed {
     pub(crate) clock: Arc<FakeClock>,
     pub(crate) cx: Cx,
     pub(crate) host: Arc<TestHost>,
-    log: AuditLog,
-    permissive: PolicySet,
 }
 
 /// What only a running gateway knows, made up.
@@ -57,21 +54,6 @@ impl Host for TestHost {
     }
 }
 
-fn policy(agent: &str, rules: &str) -> PolicySet {
-    let text = format!("name: test\nversion: \"1.0\"\ncapabilities:\n{rules}");
-    let source = Source {
-        file: "test.yaml".to_owned(),
-        text,
-    };
-    let sources = Sources {
-        agents: BTreeMap::from([(agent.to_owned(), source)]),
-        ..Sources::default()
-    };
-    PolicySet::compile(&sources, Catalog::builtin(), 1)
-        .expect("a valid policy")
-        .0
-}
-
 impl Bed {
     pub(crate) fn new() -> Bed {
         Bed::with_policy("  \"*\": {tier: autonomous}\n")
@@ -87,19 +69,13 @@ impl Bed {
             approval_key: [7; 32],
         };
         let store = Store::open(&dir.path().join("state.db"), options, clock.clone()).unwrap();
-        let audit = kruxos_audit::Options {
-            include_content: false,
-            strict: false,
-            segment_bytes: 1 << 20,
-        };
-        let (log, _) = AuditLog::open(&dir.path().join("audit"), audit, clock.clone()).unwrap();
         let host = Arc::new(TestHost {
             store: store.clone(),
             health: Mutex::new(healthy()),
             windows: Mutex::default(),
         });
         let cx = Cx {
-            principal: Principal::agent("tester"),
+            principal: Principal::agent(permits::TESTER),
             session: SessionFacts {
                 id: SessionId::from_text("ses_test"),
                 connected_at: clock.now(),
@@ -111,20 +87,17 @@ impl Bed {
             },
             state: Arc::new(SessionState::default()),
             store,
-            policy: Arc::new(policy("tester", rules)),
+            policy: Arc::new(permits::policy(rules)),
             rates: Arc::new(RateCounters::default()),
             catalog: Catalog::builtin(),
             clock: clock.clone(),
             host: host.clone(),
         };
-        let permissive = policy("tester", "  \"*\": {tier: autonomous}\n");
         Bed {
             _dir: dir,
             clock,
             cx,
             host,
-            log,
-            permissive,
         }
     }
 
@@ -146,9 +119,9 @@ impl Bed {
         name: &str,
         inputs: Value,
     ) -> Result<Value, CallError> {
-        let definition = Catalog::builtin().get(name).expect("a defined capability");
-        let admitted = definition.admit(inputs)?;
-        let result = run_in_process(definition, self.permit(definition, admitted), cx).await;
+        let definition = permits::definition(name);
+        let permit = permits::permit(definition, definition.admit(inputs)?);
+        let result = run_in_process(definition, permit, cx).await;
         match &result {
             Ok(output) => {
                 if let Err(error) = definition.check_output(output) {
@@ -198,38 +171,6 @@ impl Bed {
     ) -> Value {
         let cx = self.seen_by(principal);
         failed(wait(self.call_as(&cx, name, inputs)), error_type)
-    }
-
-    fn permit(&self, definition: &Definition, inputs: Object) -> Permit {
-        let principal = Principal::agent("tester");
-        let query = Query {
-            principal: &principal,
-            definition,
-            inputs: &inputs,
-            interface: Interface::Mcp,
-            now: self.clock.now(),
-            workspace: "/workspace",
-        };
-        let verdict = self
-            .permissive
-            .decide(&query, &self.cx.rates)
-            .expect("no rate limit");
-        let record = Record {
-            actor: principal.clone(),
-            session_id: None,
-            interface: Some(Interface::Mcp),
-            kind: Kind::Call,
-            capability: Some(definition.name.to_owned()),
-            inputs: None,
-            output_summary: None,
-            status: Status::Pending,
-            policy_decision: None,
-            duration_us: None,
-            resource_usage: None,
-            metadata: Object::new(),
-        };
-        let begun = self.log.begin_read(record).expect("the log takes it");
-        Permit::by_verdict(&verdict, &begun, inputs).expect("everything is allowed")
     }
 }
 
