@@ -101,6 +101,7 @@ impl Gateway {
         let workspace = self.layout.workspace_root.join(new.name.as_str());
         crate::layout::make_private(&workspace).map_err(CallError::internal_failure)?;
         let (token, token_sha256) = new_agent_token();
+        let _changing = self.changing_agents.lock().await;
         let agent = self
             .store
             .create_agent(NewAgent {
@@ -127,6 +128,7 @@ impl Gateway {
         by: &Principal,
     ) -> Result<AgentWithToken, CallError> {
         let (token, token_sha256) = new_agent_token();
+        let _changing = self.changing_agents.lock().await;
         let agent = self.store.rotate_agent(name, token_sha256).await?;
         self.agents_changed().await?;
         self.end_session(&Principal::agent(name.as_str()), "token rotated")
@@ -157,6 +159,7 @@ impl Gateway {
                 &GROUPS.join(", "),
             ));
         }
+        let _changing = self.changing_agents.lock().await;
         let agent = self.store.edit_agent(name, patch).await?;
         self.agents_changed().await?;
         self.audit_agent(by, &agent, "edited").await?;
@@ -174,6 +177,17 @@ impl Gateway {
         status: AgentStatus,
         by: &Principal,
     ) -> Result<Agent, CallError> {
+        let _changing = self.changing_agents.lock().await;
+        self.put_agent_status(name, status, by).await
+    }
+
+    /// [`Gateway::set_agent_status`] for one who holds `changing_agents`.
+    async fn put_agent_status(
+        &self,
+        name: &AgentName,
+        status: AgentStatus,
+        by: &Principal,
+    ) -> Result<Agent, CallError> {
         let agent = self.store.set_agent_status(name, status).await?;
         self.agents_changed().await?;
         let principal = Principal::agent(name.as_str());
@@ -182,6 +196,11 @@ impl Gateway {
         }
         if status == AgentStatus::Revoked {
             self.end_session(&principal, "agent revoked").await;
+            // Also when it had no session.
+            crate::checkpoints::remove(self, &principal);
+        }
+        if status == AgentStatus::Active {
+            self.start_held_back(&principal).await?;
         }
         self.audit_agent(
             by,
@@ -198,7 +217,8 @@ impl Gateway {
     /// # Errors
     /// The agent does not exist, or the store's.
     pub async fn kill_agent(&self, name: &AgentName, by: &Principal) -> Result<Agent, CallError> {
-        let agent = self.set_agent_status(name, AgentStatus::Paused, by).await?;
+        let _changing = self.changing_agents.lock().await;
+        let agent = self.put_agent_status(name, AgentStatus::Paused, by).await?;
         self.end_session(&Principal::agent(name.as_str()), "killed by the operator")
             .await;
         Ok(agent)
@@ -209,6 +229,7 @@ impl Gateway {
     /// # Errors
     /// The agent does not exist, or the store's.
     pub async fn delete_agent(&self, name: &AgentName, by: &Principal) -> Result<(), CallError> {
+        let _changing = self.changing_agents.lock().await;
         let agent = self
             .store
             .agent(name)
@@ -221,6 +242,8 @@ impl Gateway {
         self.end_session(&principal, "agent deleted").await;
         // Also when it had no session: a later agent of this name must not inherit the state.
         crate::checkpoints::remove(self, &principal);
+        // Its requests were cancelled with it.
+        self.settle_decisions().await;
         self.audit_agent(by, &agent, "deleted").await
     }
 
@@ -234,6 +257,7 @@ impl Gateway {
         by: &Principal,
     ) -> Result<(UserToken, String), CallError> {
         let (token, token_sha256) = new_user_token();
+        let _changing = self.changing_agents.lock().await;
         let stored = self.store.create_user_token(label, token_sha256).await?;
         self.tokens.replace(self.store.token_owners().await?);
         self.audit_admin(
@@ -254,10 +278,15 @@ impl Gateway {
         id_or_label: &str,
         by: &Principal,
     ) -> Result<UserToken, CallError> {
+        let _changing = self.changing_agents.lock().await;
         let token = self.store.revoke_user_token(id_or_label).await?;
         self.tokens.replace(self.store.token_owners().await?);
-        self.end_session(&Principal::user(&token.label), "user token revoked")
-            .await;
+        let principal = Principal::user(&token.label);
+        self.end_session(&principal, "user token revoked").await;
+        // Also when there was no session: a later token of this label must not inherit its state.
+        crate::checkpoints::remove(self, &principal);
+        // Its requests were cancelled with it.
+        self.settle_decisions().await;
         self.audit_admin(
             by,
             "user_token revoked",
@@ -267,13 +296,15 @@ impl Gateway {
         Ok(token)
     }
 
-    /// Takes the store's agents and tokens over into memory and policy.
+    /// Takes the store's agents and tokens over into memory and policy. The caller holds
+    /// `changing_agents`, so that an older reading never replaces a newer one.
     async fn agents_changed(&self) -> Result<(), CallError> {
         let agents = AgentBook::read(&self.store).await?;
         self.agents.0.store(Arc::new(agents));
         self.tokens.replace(self.store.token_owners().await?);
         if self.agents.groups() != self.policy.groups() {
-            let outcome = self.policy.set_groups(self.agents.groups());
+            let load = |gateway: &Gateway| gateway.policy.set_groups(|| gateway.agents.groups());
+            let outcome = self.load_policy(load).await;
             self.after_policy_load(outcome).await;
         }
         Ok(())

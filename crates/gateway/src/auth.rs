@@ -27,6 +27,8 @@ pub struct Identity {
     pub principal: Principal,
     /// The agent's name, unless it is a User.
     pub agent: Option<AgentName>,
+    /// The hash of the token that proved it: a token is good only as long as this is its owner's.
+    hash: [u8; 32],
 }
 
 /// A fresh agent token, 64 lower-case hex characters, with the hash that is stored.
@@ -105,7 +107,19 @@ impl Tokens {
         check_shape(token).map_err(|why| {
             CallError::new(ErrorType::AuthInvalidCredentials).detail(why.to_string())
         })?;
-        let hash = hash_token(token);
+        self.owner_of(hash_token(token))
+    }
+
+    /// Looks again whether the token that was presented is still good: between the head of a request
+    /// and the end of its body it may have been rotated or revoked.
+    ///
+    /// # Errors
+    /// As [`Tokens::authenticate`], counting no failure.
+    pub fn recheck(&self, identity: &Identity) -> Result<(), CallError> {
+        self.owner_of(identity.hash).map(drop)
+    }
+
+    fn owner_of(&self, hash: [u8; 32]) -> Result<Identity, CallError> {
         let owners = self.owners.load();
         let owner = owners
             .get_key_value(&hash)
@@ -121,6 +135,7 @@ impl Tokens {
             TokenOwner::Agent { name, .. } => Ok(Identity {
                 principal: Principal::agent(name.as_str()),
                 agent: Some(name.clone()),
+                hash,
             }),
             TokenOwner::User {
                 label,
@@ -130,6 +145,7 @@ impl Tokens {
             TokenOwner::User { label, .. } => Ok(Identity {
                 principal: Principal::user(label),
                 agent: None,
+                hash,
             }),
         }
     }
@@ -215,6 +231,25 @@ mod tests {
         let (tokens, token, _) = registry();
         let identity = tokens.authenticate(&format!(" {token}\n"), PEER).unwrap();
         assert_eq!(&*identity.principal.name, "a");
+    }
+
+    #[test]
+    fn a_token_that_went_between_head_and_body_proves_nothing_any_more() {
+        let (tokens, token, _) = registry();
+        let identity = tokens.authenticate(&token, PEER).unwrap();
+        assert!(tokens.recheck(&identity).is_ok());
+        let (_, rotated) = new_agent_token();
+        let owner = |status| TokenOwner::Agent {
+            name: AgentName::new("a").unwrap(),
+            status,
+            generation: 2,
+        };
+        tokens.replace(vec![(rotated, owner(AgentStatus::Active))]);
+        let error = tokens.recheck(&identity).unwrap_err();
+        assert_eq!(error.error_type(), ErrorType::AuthInvalidCredentials);
+        tokens.replace(vec![(identity.hash, owner(AgentStatus::Revoked))]);
+        let error = tokens.recheck(&identity).unwrap_err();
+        assert_eq!(error.error_type(), ErrorType::AuthAgentRevoked);
     }
 
     #[test]

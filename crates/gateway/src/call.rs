@@ -10,7 +10,7 @@ use crate::session::AgentSession;
 use kruxos_audit::{AuditError, Begun, Durability, Finished, Kind, Part, Record, Status};
 use kruxos_capabilities::Permit;
 use kruxos_catalog::{Definition, SideEffect};
-use kruxos_policy::{Query, RateRefusal, Verdict};
+use kruxos_policy::{Query, RateRefusal, Touched, Verdict};
 use kruxos_store::Approval;
 use kruxos_types::{CallError, ErrorType, Interface, Object, Tier};
 use serde_json::{Value, json};
@@ -87,6 +87,8 @@ pub enum CallAnswer {
 pub(crate) struct Admitted {
     pub(crate) definition: &'static Definition,
     pub(crate) inputs: Object,
+    /// Paths that it changes and no input names: policy must see them too.
+    pub(crate) touches: Vec<Touched>,
 }
 
 impl Gateway {
@@ -101,12 +103,21 @@ impl Gateway {
 
 async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> CallAnswer {
     let started = Instant::now();
-    let admitted = match admit(gateway, caller, &mut request).await {
+    let mut admitted = match admit(gateway, caller, &mut request).await {
         Ok(admitted) => admitted,
         Err(error) => {
             return refuse(gateway, caller, &request, None, "admit", error, started).await;
         }
     };
+    let (definition, inputs) = (admitted.definition, &admitted.inputs);
+    match gateway.touched(&caller.session, definition, inputs).await {
+        Ok(touches) => admitted.touches = touches,
+        Err(error) => {
+            let error = declared(definition, error);
+            let known = Some(&admitted);
+            return refuse(gateway, caller, &request, known, "paths", error, started).await;
+        }
+    }
     if request.cancel.is_cancelled() {
         return CallAnswer::Cancelled;
     }
@@ -176,9 +187,7 @@ async fn admit(
     let session = &caller.session;
     session.touch(gateway.clock.now());
     if session.ended.is_cancelled() {
-        return Err(
-            CallError::new(ErrorType::SessionExpired).with("session_id", session.id.as_str())
-        );
+        return Err(session.expired());
     }
     if session.is_paused() {
         return Err(CallError::new(ErrorType::SessionPaused)
@@ -186,7 +195,11 @@ async fn admit(
     }
     let definition = gateway.catalog.resolve(&request.name)?;
     let inputs = definition.admit(std::mem::take(&mut request.arguments))?;
-    Ok(Admitted { definition, inputs })
+    Ok(Admitted {
+        definition,
+        inputs,
+        touches: Vec::new(),
+    })
 }
 
 /// The last three stops of a call that may run: begin its audit, run it, finish its audit.
@@ -391,6 +404,7 @@ pub(crate) fn query<'a>(
         interface: caller.interface,
         now: gateway.clock.now(),
         workspace: &caller.session.profile.workspace,
+        touches: &admitted.touches,
     }
 }
 
@@ -399,8 +413,11 @@ pub(crate) fn record(
     caller: &Caller,
     admitted: &Admitted,
     decision: impl Into<Part>,
-    metadata: Object,
+    mut metadata: Object,
 ) -> Record {
+    for touched in &admitted.touches {
+        metadata.insert(touched.name.to_owned(), json!(touched.path));
+    }
     Record {
         actor: caller.session.profile.principal.clone(),
         session_id: Some(caller.session.id.to_string()),

@@ -37,6 +37,11 @@ pub(crate) fn save_all(gateway: &Gateway) {
             continue;
         }
         let principal = session.profile.principal.clone();
+        let _writing = gateway.checkpointing();
+        if session.ended.is_cancelled() {
+            // Its checkpoint has gone or is about to.
+            continue;
+        }
         let checkpoint = Checkpoint {
             version: VERSION,
             saved_at: gateway.clock.now(),
@@ -79,6 +84,7 @@ pub(crate) async fn recover(gateway: &Gateway, principal: &Principal) -> Option<
 /// Removes the checkpoint of a session that has ended.
 pub(crate) fn remove(gateway: &Gateway, principal: &Principal) {
     let path = path(gateway, principal);
+    let _writing = gateway.checkpointing();
     if let Err(error) = std::fs::remove_file(&path)
         && error.kind() != std::io::ErrorKind::NotFound
     {

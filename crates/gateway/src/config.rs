@@ -498,7 +498,7 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Config::default());
         }
-        serde_saphyr::from_str(&text).map_err(|error| invalid(&file, error.to_string()))
+        parse_file(&file, &text)
     }
 
     /// The same configuration with one key set from text; `place` is named in the error.
@@ -560,6 +560,25 @@ impl Config {
         }
         Ok(self)
     }
+}
+
+/// The file's text as a configuration. A tag that nobody reads, such as `!env`, is refused: to whoever
+/// wrote it the file means something else than to us.
+fn parse_file(file: &str, text: &str) -> Result<Config, ConfigError> {
+    let mut options = serde_saphyr::Options::default();
+    options.reject_unsupported_tags = true;
+    options.reject_tagged_field_names = true;
+    options.with_snippet = false;
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let place = error.location().map_or_else(
+            || file.to_owned(),
+            |at| format!("{file}:{}:{}", at.line(), at.column()),
+        );
+        let message = error.to_string();
+        // The place stands in front of the message already.
+        let message = message.split(" at line ").next().unwrap_or_default();
+        invalid(&place, message.to_owned())
+    })
 }
 
 fn invalid(place: &str, message: String) -> ConfigError {
@@ -654,8 +673,32 @@ mod tests {
         std::fs::write(&file, "server: {prot: 1}\n").unwrap();
         let error = Config::load(Some(&file), [], &[]).unwrap_err().to_string();
         assert!(
-            error.contains("prot") && error.contains("c.yaml"),
+            error.contains("prot") && error.contains("c.yaml:1:10: "),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_tag_that_nobody_reads_is_refused_with_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("c.yaml");
+        for text in [
+            "server:\n  port: !env PORT\n",
+            "server:\n  host: !!python/object/apply:os.system 127.0.0.1\n",
+            "server:\n  !foo port: 1\n",
+            "server:\n  !foo\n  port: 1\n",
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = Config::load(Some(&file), [], &[]).unwrap_err().to_string();
+            let place = format!("{}:", file.display());
+            let rest = error
+                .strip_prefix(&place)
+                .unwrap_or_else(|| panic!("{error}"));
+            let mut numbers = rest.split(':').map(|part| part.parse::<u32>().ok());
+            let line = numbers.next().flatten();
+            assert!(matches!(line, Some(2 | 3)), "{error}");
+            assert!(numbers.next().flatten().is_some(), "{error}");
+            assert!(error.contains("tag"), "{error}");
+        }
     }
 }

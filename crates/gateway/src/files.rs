@@ -8,28 +8,71 @@ use crate::session::AgentSession;
 use kruxos_capabilities::filesystem::{self, Files, FilesOptions};
 use kruxos_capabilities::{Cx, Permit, run_in_process};
 use kruxos_catalog::{Definition, Executor};
-use kruxos_types::{CallError, Object, Principal, PrincipalKind};
+use kruxos_types::{CallError, Object, Principal, PrincipalKind, SessionId};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::{OnceCell, Semaphore};
 
-/// The open roots of each principal's files.
-#[derive(Debug, Default)]
-pub struct FileRoots(Mutex<HashMap<Principal, Arc<Files>>>);
+/// File calls that run at once in the whole gateway: fewer than the blocking pool has threads, so that
+/// slow disks of agents never keep the gateway's own work waiting.
+const AT_ONCE: usize = 48;
+/// File calls of one session that run at once; more wait their turn.
+const AT_ONCE_EACH: usize = 12;
+
+/// The open roots of each session's files.
+#[derive(Debug)]
+pub struct FileRoots {
+    open: Mutex<HashMap<SessionId, Arc<Opened>>>,
+    turns: Semaphore,
+}
+
+/// One session's files, opened by its first call.
+#[derive(Debug)]
+struct Opened {
+    files: OnceCell<Arc<Files>>,
+    turns: Semaphore,
+}
+
+impl Default for FileRoots {
+    fn default() -> Self {
+        Self {
+            open: Mutex::default(),
+            turns: Semaphore::new(AT_ONCE),
+        }
+    }
+}
 
 impl FileRoots {
-    /// Ends a principal's watches and closes its roots.
-    pub fn close(&self, principal: &Principal) {
-        // Outside the lock: ending a watch waits for its thread.
-        let files = self.lock().remove(principal);
-        if let Some(files) = files {
+    /// Ends a session's watches and closes its roots.
+    pub fn close(&self, session: &SessionId) {
+        let opened = self.lock().remove(session);
+        if let Some(files) = opened.as_ref().and_then(|opened| opened.files.get()) {
             files.end_watches();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Principal, Arc<Files>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A session's files, if they are open already.
+    fn at_hand(&self, session: &SessionId) -> Option<Arc<Files>> {
+        self.lock().get(session)?.files.get().cloned()
+    }
+
+    fn of(&self, session: &SessionId) -> Arc<Opened> {
+        let opened = || {
+            Arc::new(Opened {
+                files: OnceCell::new(),
+                turns: Semaphore::new(AT_ONCE_EACH),
+            })
+        };
+        self.lock()
+            .entry(session.clone())
+            .or_insert_with(opened)
+            .clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Opened>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,14 +87,18 @@ impl Gateway {
         match definition.executor {
             Executor::InProcess => run_in_process(definition, permit, &self.cx(caller)).await,
             Executor::Worker => {
-                let files = self.files_of(&caller.session)?;
                 let session = caller.session.id.clone();
-                let work = move || {
-                    filesystem::run_in_session(definition, permit, &files, Some(session.as_str()))
+                let permit = match self.files.at_hand(&session) {
+                    Some(files) => match filesystem::run_cached(definition, permit, &files) {
+                        Ok(answer) => return answer,
+                        Err(unspent) => unspent,
+                    },
+                    None => permit,
                 };
-                tokio::task::spawn_blocking(work)
-                    .await
-                    .map_err(CallError::internal_failure)?
+                let work = move |files: &Files| {
+                    filesystem::run_in_session(definition, permit, files, Some(session.as_str()))
+                };
+                self.with_files(&caller.session, work).await?
             }
             Executor::Egress => Err(CallError::internal_failure(
                 "no egress executor in this build",
@@ -70,14 +117,10 @@ impl Gateway {
             return json!({"kind": "inputs", "summary": "The call changes nothing outside the gateway."});
         }
         let inputs = inputs.clone();
-        let files = match self.files_of(&caller.session) {
-            Ok(files) => files,
-            Err(error) => return json!({"kind": "error", "summary": error.description()}),
-        };
-        let work =
-            tokio::task::spawn_blocking(move || filesystem::preview(definition, &inputs, &files));
-        work.await
-            .unwrap_or_else(|_| json!({"kind": "error", "summary": "cannot be inspected"}))
+        let work = move |files: &Files| filesystem::preview(definition, &inputs, files);
+        self.with_files(&caller.session, work)
+            .await
+            .unwrap_or_else(|error| json!({"kind": "error", "summary": error.description()}))
     }
 
     fn cx(&self, caller: &Caller) -> Cx {
@@ -94,23 +137,49 @@ impl Gateway {
         }
     }
 
-    fn files_of(&self, session: &AgentSession) -> Result<Arc<Files>, CallError> {
-        let principal = &session.profile.principal;
-        let mut open = self.files.lock();
-        if let Some(files) = open.get(principal) {
-            return Ok(files.clone());
+    /// Runs `work` on a session's files, on the blocking pool, when its turn has come.
+    pub(crate) async fn with_files<T: Send + 'static>(
+        &self,
+        session: &AgentSession,
+        work: impl FnOnce(&Files) -> T + Send + 'static,
+    ) -> Result<T, CallError> {
+        let opened = self.files.of(&session.id);
+        let _own_turn = opened.turns.acquire().await;
+        let _turn = self.files.turns.acquire().await;
+        let files = opened
+            .files
+            .get_or_try_init(|| self.open_files(session))
+            .await?
+            .clone();
+        if session.ended.is_cancelled() {
+            // The session may have ended before its files were open, when there was nothing to close.
+            self.files.close(&session.id);
+            files.end_watches();
+            return Err(session.expired());
         }
+        tokio::task::spawn_blocking(move || work(&files))
+            .await
+            .map_err(CallError::internal_failure)
+    }
+
+    /// Where a principal's files are.
+    pub(crate) fn files_options(&self, principal: &Principal, workspace: &str) -> FilesOptions {
         let hours = match principal.kind {
             PrincipalKind::Agent => self.config.trash.agent_hours,
             PrincipalKind::User | PrincipalKind::System => self.config.trash.user_hours,
         };
-        let options = FilesOptions {
+        FilesOptions {
             principal: principal.clone(),
-            workspace: session.profile.workspace.as_ref().into(),
+            workspace: workspace.into(),
             trash: self.layout.trash(principal.kind.as_str(), &principal.name),
             trash_keep: Duration::from_secs(hours * 3600),
             max_watches: self.config.watch.max_per_agent,
-        };
+        }
+    }
+
+    async fn open_files(&self, session: &AgentSession) -> Result<Arc<Files>, CallError> {
+        let principal = &session.profile.principal;
+        let options = self.files_options(principal, &session.profile.workspace);
         let events = self.events.clone();
         let (name, session_id) = (principal.name.clone(), session.id.to_string());
         let sink: filesystem::EventSink = Arc::new(move |change| {
@@ -122,10 +191,11 @@ impl Gateway {
                 data: json!(change),
             });
         });
-        let files =
-            Files::open(options, self.clock.clone(), sink).map_err(CallError::internal_failure)?;
-        let files = Arc::new(files);
-        open.insert(principal.clone(), files.clone());
-        Ok(files)
+        let clock = self.clock.clone();
+        tokio::task::spawn_blocking(move || Files::open(options, clock, sink))
+            .await
+            .map_err(CallError::internal_failure)?
+            .map(Arc::new)
+            .map_err(CallError::internal_failure)
     }
 }

@@ -54,6 +54,10 @@ pub struct Inner {
     pub stopping: CancellationToken,
     pub(crate) approvals: Approvals,
     pub(crate) call_metrics: CallMetrics,
+    /// Held from a change of agents or tokens in the store until memory and sessions follow it.
+    pub(crate) changing_agents: tokio::sync::Mutex<()>,
+    /// Held while a checkpoint is written or removed, so that none comes back after its removal.
+    checkpointing: Mutex<()>,
     saved_rates: Mutex<Value>,
     _lock: DirectoryLock,
 }
@@ -138,6 +142,7 @@ impl Gateway {
                 config.session.on_conflict,
             ),
             files: FileRoots::default(),
+            changing_agents: tokio::sync::Mutex::default(),
             health: Health::default(),
             call_metrics: CallMetrics::new(catalog),
             rates: Arc::new(rates),
@@ -156,6 +161,7 @@ impl Gateway {
             audit,
             store,
             saved_rates: Mutex::default(),
+            checkpointing: Mutex::default(),
             _lock: lock,
         }));
         gateway.report_recovery(&recovery).await;
@@ -187,11 +193,30 @@ impl Gateway {
         drop(std::fs::remove_file(self.layout.control_socket()));
     }
 
+    pub(crate) fn checkpointing(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.checkpointing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads the policy files again, as the file watch and `kruxos config` do.
     pub async fn reload_policy(&self) -> Reload {
-        let outcome = self.policy.reload();
+        let outcome = self.load_policy(|gateway| gateway.policy.reload()).await;
         self.after_policy_load(outcome.clone()).await;
         outcome
+    }
+
+    /// Loads policy on the blocking pool: it reads files and compiles them.
+    pub(crate) async fn load_policy(
+        &self,
+        load: impl FnOnce(&Gateway) -> Reload + Send + 'static,
+    ) -> Reload {
+        let gateway = self.clone();
+        let loaded = tokio::task::spawn_blocking(move || load(&gateway)).await;
+        loaded.unwrap_or_else(|error| Reload::Kept {
+            problems: vec![format!("policy could not be loaded: {error}")],
+            generation: self.policy.mark().0,
+        })
     }
 
     /// Saves the counters if any call was counted since they were last saved.

@@ -13,12 +13,24 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 impl Gateway {
-    /// The session of an authenticated caller, started if need be.
+    /// The session of an authenticated caller, started if need be. To be called when the whole request
+    /// is there: a token that was rotated or revoked since its head was read is refused.
     ///
     /// # Errors
-    /// The agent was deleted meanwhile, or its workspace cannot be made.
+    /// The token is no longer good, the gateway stops, or the workspace cannot be made.
     pub async fn session_for(&self, identity: &Identity) -> Result<Arc<AgentSession>, CallError> {
-        self.session_of(&identity.principal).await
+        self.tokens.recheck(identity)?;
+        let (session, started) = self.find_or_start(&identity.principal).await?;
+        // Whoever takes a token away first takes it out of the registry and then ends the session that
+        // it finds; this looks in the other order, so one of the two sees the other.
+        if let Err(gone) = self.tokens.recheck(identity) {
+            if started {
+                self.end_session(&identity.principal, "token no longer valid")
+                    .await;
+            }
+            return Err(gone);
+        }
+        Ok(session)
     }
 
     /// The session of a principal, started if need be.
@@ -26,43 +38,60 @@ impl Gateway {
     /// # Errors
     /// See [`Gateway::session_for`].
     pub async fn session_of(&self, principal: &Principal) -> Result<Arc<AgentSession>, CallError> {
+        Ok(self.find_or_start(principal).await?.0)
+    }
+
+    async fn find_or_start(
+        &self,
+        principal: &Principal,
+    ) -> Result<(Arc<AgentSession>, bool), CallError> {
         if let Some(session) = self.sessions.get(principal) {
-            return Ok(session);
+            return Ok((session, false));
         }
-        if self.stopping.is_cancelled() {
-            return Err(CallError::new(ErrorType::ServiceUnavailable)
-                .with("service", "gateway")
-                .with("reason", "the gateway is stopping"));
-        }
+        self.refuse_if_stopping()?;
         let (profile, _) = self.profile(principal)?;
         let checkpoint = crate::checkpoints::recover(self, principal).await;
         let state = checkpoint.map_or_else(SessionState::default, SessionState::import);
         let (session, started) = self.sessions.get_or_start(principal, || (profile, state));
-        if started {
-            // The agent may have been paused or revoked while its session was made; whoever did that saw
-            // no session to stop.
-            match self.profile(principal) {
-                Ok((_, paused)) => session.set_paused(paused),
-                Err(error) => {
-                    self.sessions.end(principal);
-                    return Err(error);
-                }
-            }
-            if let Ok(agent) = AgentName::new(&principal.name)
-                && principal.kind == PrincipalKind::Agent
-            {
-                self.store.agent_seen(&agent).await?;
-            }
-            self.audit_session(&session, "started", Object::new())
-                .await?;
-            self.announce(
-                EventType::SessionStarted,
-                Some(&principal.name),
-                Some(session.id.as_str()),
-                || session.to_json(),
-            );
+        if started && let Err(error) = self.open_session(&session).await {
+            // Nobody has been told of it, so it goes without a word.
+            self.sessions.end(principal);
+            self.files.close(&session.id);
+            return Err(error);
         }
-        Ok(session)
+        Ok((session, started))
+    }
+
+    /// What a session needs before its first call. The agent may have been paused or revoked, and the
+    /// gateway may have begun to stop, while it was made; whoever did that saw no session.
+    async fn open_session(&self, session: &Arc<AgentSession>) -> Result<(), CallError> {
+        self.refuse_if_stopping()?;
+        let principal = &session.profile.principal;
+        let (_, paused) = self.profile(principal)?;
+        session.set_paused(paused);
+        if let Ok(agent) = AgentName::new(&principal.name)
+            && principal.kind == PrincipalKind::Agent
+        {
+            self.store.agent_seen(&agent).await?;
+        }
+        self.audit_session(session, "started", Object::new())
+            .await?;
+        self.announce(
+            EventType::SessionStarted,
+            Some(&principal.name),
+            Some(session.id.as_str()),
+            || session.to_json(),
+        );
+        Ok(())
+    }
+
+    fn refuse_if_stopping(&self) -> Result<(), CallError> {
+        if !self.stopping.is_cancelled() {
+            return Ok(());
+        }
+        Err(CallError::new(ErrorType::ServiceUnavailable)
+            .with("service", "gateway")
+            .with("reason", "the gateway is stopping"))
     }
 
     fn profile(&self, principal: &Principal) -> Result<(Profile, bool), CallError> {
@@ -105,7 +134,7 @@ impl Gateway {
 
     pub(crate) async fn after_session(&self, session: &AgentSession, reason: &str) {
         let principal = &session.profile.principal;
-        self.files.close(principal);
+        self.files.close(&session.id);
         if !self.stopping.is_cancelled() {
             // A stopping gateway keeps the checkpoint, so that a restart is not an end.
             crate::checkpoints::remove(self, principal);

@@ -6,15 +6,22 @@ use kruxos_catalog::Catalog;
 use kruxos_policy::{Diagnostic, PolicySet, Source, Sources};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A policy file is a few pages; a larger one is refused before it is read.
 const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
-/// Where the last version of each file that compiled is kept.
+/// Files of one directory: far more agents than one gateway has.
+const MAX_FILES: usize = 10_000;
+/// Where the last version of each file that compiled is kept, for the next start.
 const LAST_GOOD: &str = ".last-good";
+/// Where the files of agents are.
+const AGENTS: &str = "agents";
 
 /// The rules in force and how they came to be.
+///
+/// Its methods read and write files and compile: async code calls them on the blocking pool.
 #[derive(Debug)]
 pub struct PolicyFiles {
     directory: PathBuf,
@@ -22,6 +29,9 @@ pub struct PolicyFiles {
     data_dir: String,
     catalog: &'static Catalog,
     current: ArcSwap<PolicySet>,
+    /// Held from before the files are read until what they say is in force, so that of two loads at
+    /// the same time the one that read later also ends later.
+    loading: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -29,7 +39,8 @@ pub struct PolicyFiles {
 struct State {
     generation: u64,
     fingerprint: [u8; 32],
-    groups: BTreeMap<String, String>,
+    /// What the rules in force were compiled from: what stays when a file gets broken.
+    good: Sources,
     problems: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
 }
@@ -88,8 +99,8 @@ impl PolicyFiles {
         groups: BTreeMap<String, String>,
         (generation, fingerprint): (u64, [u8; 32]),
     ) -> Result<(PolicyFiles, Reload), PolicyLoadError> {
-        make_private(&directory.join("agents"))?;
-        make_private(&directory.join(LAST_GOOD).join("agents"))?;
+        make_private(&directory.join(AGENTS))?;
+        make_private(&directory.join(LAST_GOOD).join(AGENTS))?;
         let empty = PolicySet::compile(&Sources::default(), catalog, generation)
             .map_err(|problems| PolicyLoadError::Invalid(lines(&problems).join("\n")))?;
         let files = PolicyFiles {
@@ -101,15 +112,18 @@ impl PolicyFiles {
                 .to_string(),
             catalog,
             current: ArcSwap::from_pointee(empty.0),
+            loading: Mutex::default(),
             state: Mutex::new(State {
                 generation,
                 fingerprint,
-                groups,
+                // Of a last good version that cannot be read nothing is used, so a broken file that
+                // would need it is refused below.
+                good: Candidate::read(&directory.join(LAST_GOOD), Sources::default()).sources,
                 ..State::default()
             }),
         };
         let outcome = files
-            .load(Cause::Start)
+            .load(Cause::Start, groups)
             .map_err(|all| PolicyLoadError::Invalid(lines(&all).join("\n")))?;
         Ok((files, outcome))
     }
@@ -143,30 +157,40 @@ impl PolicyFiles {
     /// Which template each agent starts from, as the rules in force know it.
     #[must_use]
     pub fn groups(&self) -> BTreeMap<String, String> {
-        self.lock().groups.clone()
+        self.lock().good.groups.clone()
+    }
+
+    /// The files behind the rules in force.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        self.lock().good.clone()
     }
 
     /// Sets which template each agent starts from. Agents that come or go leave the generation as it
     /// is, since no rule that held for anybody else changed; an agent that changes its template does not.
-    pub fn set_groups(&self, groups: BTreeMap<String, String>) -> Reload {
+    /// `groups` is asked when no other load is at work, so that the last answer is the one that stays.
+    pub fn set_groups(&self, groups: impl FnOnce() -> BTreeMap<String, String>) -> Reload {
+        let _loading = self.begin();
+        let groups = groups();
         let moved = {
-            let mut state = self.lock();
-            let old = std::mem::replace(&mut state.groups, groups);
+            let state = self.lock();
             let moved = |(agent, group): (&String, &String)| {
-                state.groups.get(agent).is_some_and(|now| now != group)
+                groups.get(agent).is_some_and(|now| now != group)
             };
-            old.iter().any(moved)
+            state.good.groups.iter().any(moved)
         };
-        self.load_or_keep(Cause::Groups { moved })
+        self.load_or_keep(Cause::Groups { moved }, groups)
     }
 
     /// Reads the files again.
     pub fn reload(&self) -> Reload {
-        self.load_or_keep(Cause::Files)
+        let _loading = self.begin();
+        let groups = self.groups();
+        self.load_or_keep(Cause::Files, groups)
     }
 
-    fn load_or_keep(&self, cause: Cause) -> Reload {
-        match self.load(cause) {
+    fn load_or_keep(&self, cause: Cause, groups: BTreeMap<String, String>) -> Reload {
+        match self.load(cause, groups) {
             Ok(outcome) => outcome,
             Err(problems) => {
                 let mut state = self.lock();
@@ -179,23 +203,42 @@ impl PolicyFiles {
         }
     }
 
-    fn load(&self, cause: Cause) -> Result<Reload, Vec<Diagnostic>> {
-        let groups = self.lock().groups.clone();
-        let wanted = Candidate::read(&self.directory, groups.clone(), &self.data_dir);
+    /// The caller has begun: see [`PolicyFiles::begin`].
+    fn load(
+        &self,
+        cause: Cause,
+        groups: BTreeMap<String, String>,
+    ) -> Result<Reload, Vec<Diagnostic>> {
+        let empty = Sources {
+            groups,
+            data_dir: Some(self.data_dir.clone()),
+            ..Sources::default()
+        };
+        let wanted = Candidate::read(&self.directory, empty);
         let fingerprint = wanted.fingerprint();
-        let generation = {
+        let (generation, good) = {
             let state = self.lock();
             let same = fingerprint == state.fingerprint;
-            match cause {
+            let generation = match cause {
                 Cause::Files if same => return Ok(Reload::Unchanged),
                 Cause::Start | Cause::Groups { moved: false } if same => state.generation,
                 _ => state.generation + 1,
-            }
+            };
+            (generation, state.good.clone())
         };
         let mut sources = wanted.sources.clone();
         let mut problems = wanted.unreadable.clone();
+        let mut last_resort = false;
         let compiled = loop {
-            self.fall_back(&mut sources, &problems, groups.clone());
+            // Without an earlier version a broken file has no rules to keep: at the first load that would
+            // silently drop ceilings, so it is refused instead.
+            let unknown = |problem: &Diagnostic| named(&good, &problem.file).is_none();
+            if cause == Cause::Start && problems.iter().any(unknown) {
+                return Err(problems);
+            }
+            for problem in &problems {
+                fall_back(&mut sources, &good, &problem.file);
+            }
             match PolicySet::compile(&sources, self.catalog, generation) {
                 Ok(compiled) => break compiled,
                 Err(found) => {
@@ -204,29 +247,29 @@ impl PolicyFiles {
                         .filter(|one| !problems.iter().any(|p| p.file == one.file))
                         .collect();
                     if fresh.is_empty() {
-                        return Err(problems);
+                        if cause == Cause::Start || last_resort {
+                            return Err(problems);
+                        }
+                        // Files that depend on each other; together they were good before.
+                        last_resort = true;
+                        sources = Sources {
+                            groups: sources.groups,
+                            ..good.clone()
+                        };
                     }
                     problems.extend(fresh);
                 }
             }
         };
-        // Without an earlier version a broken file has no rules to keep: at the first load that would
-        // silently drop ceilings, so it is refused instead.
-        if cause == Cause::Start
-            && problems
-                .iter()
-                .any(|problem| self.last_good(&problem.file).is_none())
-        {
-            return Err(problems);
-        }
-        self.keep_good(&wanted.sources, &problems);
+        self.keep_good(&sources);
         let mut state = self.lock();
         state.generation = generation;
         state.fingerprint = fingerprint;
+        state.good = sources;
         state.warnings = compiled.1;
         state.problems.clone_from(&problems);
-        drop(state);
         self.current.store(Arc::new(compiled.0));
+        drop(state);
         if problems.is_empty() {
             return Ok(Reload::Applied { generation });
         }
@@ -236,60 +279,79 @@ impl PolicyFiles {
         })
     }
 
-    /// Puts the last good version in the place of each file with a problem.
-    fn fall_back(
-        &self,
-        sources: &mut Sources,
-        problems: &[Diagnostic],
-        groups: BTreeMap<String, String>,
-    ) {
-        sources.groups = groups;
-        for problem in problems {
-            let good = self.last_good(&problem.file);
-            match problem.file.as_str() {
-                "system.yaml" => sources.system = good,
-                "org.yaml" => sources.organisation = good,
-                "user.yaml" => sources.user = good,
-                other => {
-                    let name = other
-                        .trim_start_matches("agents/")
-                        .trim_end_matches(".yaml")
-                        .to_owned();
-                    match good {
-                        Some(good) => drop(sources.agents.insert(name, good)),
-                        None => drop(sources.agents.remove(&name)),
-                    }
-                }
-            }
-        }
-    }
-
-    fn last_good(&self, file: &str) -> Option<Source> {
-        let text = std::fs::read_to_string(self.directory.join(LAST_GOOD).join(file)).ok()?;
-        Some(Source {
-            file: file.to_owned(),
-            text,
-        })
-    }
-
-    fn keep_good(&self, sources: &Sources, problems: &[Diagnostic]) {
-        let all = [&sources.system, &sources.organisation, &sources.user];
-        for source in all.into_iter().flatten().chain(sources.agents.values()) {
-            if problems.iter().any(|problem| problem.file == source.file) {
+    /// Makes the directory of last good versions what is now in force, so that the next start finds it.
+    fn keep_good(&self, sources: &Sources) {
+        let kept = Candidate::read(&self.directory.join(LAST_GOOD), Sources::default()).sources;
+        for source in all(sources) {
+            if named(&kept, &source.file).is_some_and(|kept| kept.text == source.text) {
                 continue;
             }
             let path = self.directory.join(LAST_GOOD).join(&source.file);
-            if std::fs::read_to_string(&path).is_ok_and(|kept| kept == source.text) {
-                continue;
-            }
             if let Err(error) = write_private(&path, source.text.as_bytes()) {
                 tracing::error!(%error, file = %source.file, "cannot keep the last good policy");
             }
         }
+        for source in all(&kept) {
+            if named(sources, &source.file).is_some() {
+                continue;
+            }
+            // A file that was taken away must not come back when its name is used again.
+            let path = self.directory.join(LAST_GOOD).join(&source.file);
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::error!(%error, file = %source.file, "an old policy stays among the last good ones");
+            }
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    /// Waits until no other load is at work.
+    fn begin(&self) -> MutexGuard<'_, ()> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every file.
+fn all(sources: &Sources) -> impl Iterator<Item = &Source> {
+    [&sources.system, &sources.organisation, &sources.user]
+        .into_iter()
+        .flatten()
+        .chain(sources.agents.values())
+        .chain(sources.shared.values())
+}
+
+fn named<'s>(sources: &'s Sources, file: &str) -> Option<&'s Source> {
+    all(sources).find(|source| source.file == file)
+}
+
+/// Puts what was in force in the place of a file, or of a directory, with a problem.
+fn fall_back(sources: &mut Sources, good: &Sources, file: &str) {
+    match file {
+        "system.yaml" => sources.system.clone_from(&good.system),
+        "org.yaml" => sources.organisation.clone_from(&good.organisation),
+        "user.yaml" => sources.user.clone_from(&good.user),
+        "." => {
+            sources.system.clone_from(&good.system);
+            sources.organisation.clone_from(&good.organisation);
+            sources.user.clone_from(&good.user);
+            sources.shared.clone_from(&good.shared);
+        }
+        AGENTS => sources.agents.clone_from(&good.agents),
+        other => {
+            let agent = other
+                .strip_prefix("agents/")
+                .and_then(|name| name.strip_suffix(".yaml"));
+            let (files, name, good) = match agent {
+                Some(agent) => (&mut sources.agents, agent, &good.agents),
+                None => (&mut sources.shared, other, &good.shared),
+            };
+            match good.get(name) {
+                Some(good) => drop(files.insert(name.to_owned(), good.clone())),
+                None => drop(files.remove(name)),
+            }
+        }
     }
 }
 
@@ -300,71 +362,86 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn read(directory: &Path, groups: BTreeMap<String, String>, data_dir: &str) -> Self {
-        let data_dir = Some(data_dir.to_owned());
-        let sources = Sources {
-            groups,
-            data_dir,
-            ..Sources::default()
-        };
+    /// Reads every file below `directory` into `sources`.
+    fn read(directory: &Path, sources: Sources) -> Self {
         let mut found = Candidate {
             sources,
             unreadable: Vec::new(),
         };
-        found.sources.system = found.file(directory, "system.yaml");
-        found.sources.organisation = found.file(directory, "org.yaml");
-        found.sources.user = found.file(directory, "user.yaml");
-        let entries = std::fs::read_dir(directory.join("agents"))
-            .into_iter()
-            .flatten();
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(agent) = name
-                .strip_suffix(".yaml")
-                .filter(|agent| !agent.starts_with('.'))
-            else {
-                continue;
-            };
-            if let Some(source) = found.file(directory, &format!("agents/{name}")) {
-                found.sources.agents.insert(agent.to_owned(), source);
+        match file_names(directory) {
+            Ok(names) => {
+                for name in names {
+                    let source = found.file(directory, &name);
+                    match name.as_str() {
+                        "system.yaml" => found.sources.system = source,
+                        "org.yaml" => found.sources.organisation = source,
+                        "user.yaml" => found.sources.user = source,
+                        _ => found
+                            .sources
+                            .shared
+                            .extend(source.map(|source| (name, source))),
+                    }
+                }
             }
+            Err(error) => found.refuse(".", &error),
+        }
+        match file_names(&directory.join(AGENTS)) {
+            Ok(names) => {
+                for name in names {
+                    let agent = name.strip_suffix(".yaml").unwrap_or(&name).to_owned();
+                    let source = found.file(directory, &format!("{AGENTS}/{name}"));
+                    found
+                        .sources
+                        .agents
+                        .extend(source.map(|source| (agent, source)));
+                }
+            }
+            Err(error) => found.refuse(AGENTS, &error),
         }
         found
     }
 
     fn file(&mut self, directory: &Path, name: &str) -> Option<Source> {
-        let path = directory.join(name);
-        match read_policy_file(&path) {
+        match read_policy_file(&directory.join(name)) {
             Ok(bytes) => Source::from_bytes(name, &bytes)
                 .map_err(|problem| self.unreadable.push(problem))
                 .ok(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            // Taken away since the directory was listed; but a link that leads nowhere is still there.
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound
+                    && std::fs::symlink_metadata(directory.join(name)).is_err() =>
+            {
+                None
+            }
             Err(error) => {
-                let message = format!("cannot be read: {error}");
-                self.unreadable.push(Diagnostic {
-                    file: name.to_owned(),
-                    line: 1,
-                    column: 1,
-                    message,
-                    fatal: true,
-                });
+                self.refuse(name, &error);
                 None
             }
         }
     }
 
+    fn refuse(&mut self, name: &str, error: &std::io::Error) {
+        let message = match name {
+            "." => format!(
+                "the directory of policy files cannot be listed: {error}; nothing that is in force is given up before it can"
+            ),
+            AGENTS => format!(
+                "the directory of the agents' policy files cannot be listed: {error}; it may be empty, but it must be there"
+            ),
+            _ => format!("cannot be read: {error}"),
+        };
+        self.unreadable.push(Diagnostic {
+            file: name.to_owned(),
+            line: 1,
+            column: 1,
+            message,
+            fatal: true,
+        });
+    }
+
     fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        let fixed = [
-            &self.sources.system,
-            &self.sources.organisation,
-            &self.sources.user,
-        ];
-        for source in fixed
-            .into_iter()
-            .flatten()
-            .chain(self.sources.agents.values())
-        {
+        for source in all(&self.sources) {
             for part in [&source.file, &source.text] {
                 hash.update(part.len().to_le_bytes());
                 hash.update(part.as_bytes());
@@ -375,6 +452,28 @@ impl Candidate {
         }
         hash.finalize().into()
     }
+}
+
+/// Names of the policy files of a directory, in order: `*.yaml`, hidden ones left out.
+fn file_names(directory: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        // A name that is not UTF-8 is no agent's and no file's that another could extend.
+        let Some(name) = name.to_str() else {
+            continue;
+        };
+        if name.ends_with(".yaml") && !name.starts_with('.') {
+            names.push(name.to_owned());
+        }
+        if names.len() > MAX_FILES {
+            return Err(std::io::Error::other(format!(
+                "more than {MAX_FILES} files"
+            )));
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Reads a policy file within its bound. A device or a pipe is not opened: it may never end.
@@ -388,7 +487,10 @@ pub(crate) fn read_policy_file(path: &Path) -> std::io::Result<Vec<u8>> {
             "larger than {MAX_FILE_BYTES} bytes"
         )));
     }
-    std::fs::read(path)
+    let mut bytes = Vec::new();
+    let mut file = std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn lines(problems: &[Diagnostic]) -> Vec<String> {

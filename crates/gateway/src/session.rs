@@ -101,6 +101,11 @@ impl AgentSession {
         self.calls.load(Ordering::Relaxed)
     }
 
+    /// What a call of a session that has ended is answered.
+    pub(crate) fn expired(&self) -> CallError {
+        CallError::new(ErrorType::SessionExpired).with("session_id", self.id.as_str())
+    }
+
     /// Whether the operator paused it.
     #[must_use]
     pub fn is_paused(&self) -> bool {

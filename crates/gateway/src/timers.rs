@@ -48,6 +48,7 @@ pub(crate) fn start(gateway: &Gateway) {
             gateway.after_session(&session, "idle").await;
         }
     });
+    crate::housekeeping::start(gateway);
     watch_policies(gateway);
 }
 

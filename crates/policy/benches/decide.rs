@@ -138,6 +138,7 @@ fn decide(criterion: &mut Criterion) {
                     interface: Interface::Mcp,
                     now,
                     workspace: "/srv/kruxos/workspaces/alice",
+                    touches: &[],
                 })
                 .collect();
             let mut reads: Vec<u64> = (0..SAMPLES).map(|_| nanoseconds(Instant::now())).collect();

@@ -7,7 +7,7 @@ use crate::facts::{Facts, Shape};
 use crate::index::Index;
 use crate::pattern::Pattern;
 use crate::sections::{NetworkSection, Sandbox};
-use crate::syntax::{self, File};
+use crate::syntax::{self, Extends, File};
 use crate::template::{DEFAULT_TEMPLATE, SAFEST_TEMPLATE, TEMPLATES, file_of, template_text};
 use crate::{AgentLayers, PolicyLayer, PolicySet, Source, Sources, examples, validate};
 use kruxos_catalog::Catalog;
@@ -50,6 +50,8 @@ pub(crate) struct Rate {
 pub(crate) struct List {
     pub(crate) order: Box<[u32]>,
     index: Option<Index>,
+    /// Whether a rule has conditions on paths, so that each path of a call is worth a look.
+    by_path: bool,
 }
 
 /// One layer.
@@ -93,6 +95,11 @@ impl Table {
                 rules.find(|(_, rule)| rule.holds(facts))
             }
         }
+    }
+
+    /// Whether the answer for a capability can depend on which path is looked at.
+    pub(crate) fn is_by_path(&self, capability: usize) -> bool {
+        self.lists.get(capability).is_some_and(|list| list.by_path)
     }
 
     pub(crate) fn rules_of(&self, capability: usize) -> impl Iterator<Item = &Rule> {
@@ -182,9 +189,15 @@ impl Table {
             order.truncate(last + 1);
         }
         let index = Index::build(&order, &self.rules);
+        let mut rules = order
+            .iter()
+            .filter_map(|number| self.rules.get(*number as usize));
+        let about_paths = |condition: &Condition| condition.test.is_about_paths();
+        let by_path = rules.any(|rule| rule.conditions.iter().any(about_paths));
         List {
             order: order.into(),
             index,
+            by_path,
         }
     }
 
@@ -242,11 +255,16 @@ pub(crate) fn most_specific(entries: &[syntax::Entry], capabilities: usize) -> V
         .collect()
 }
 
-/// Reads a file and, below it, what it extends.
+/// Files that extend each other, one below the other: more cannot be kept in mind.
+const MAX_EXTENDS: usize = 8;
+
+/// Reads a file and, below it, what it extends. `among` has the other files that it may extend; without
+/// them, what such a file would add is left out with a warning.
 pub(crate) fn load(
     source: &Source,
     layer: PolicyLayer,
     catalog: &Catalog,
+    among: Option<&Sources>,
 ) -> (File, Vec<Diagnostic>) {
     let mut problems = Problems::new(&source.file);
     let mut file = syntax::read(&source.file, &source.text, layer, catalog, &mut problems);
@@ -255,20 +273,72 @@ pub(crate) fn load(
         validate::reachability(&file, catalog, &mut problems);
     }
     let mut found = problems.into_vec();
-    if let Some((name, text)) = file
-        .extends
-        .and_then(|name| Some((name, template_text(name)?)))
-    {
-        let below = Source {
-            file: file_of(name),
-            text: text.to_owned(),
+    let mut chain = vec![source.file.clone()];
+    let mut next = file.extends.take();
+    while let Some(extends) = next.take() {
+        let user = chain.last().cloned().unwrap_or_default();
+        let below = match below(extends, &user, &chain, among) {
+            Ok(below) => below,
+            Err(problem) => {
+                found.push(problem);
+                break;
+            }
         };
         let mut problems = Problems::new(&below.file);
-        let base = syntax::read(&below.file, &below.text, layer, catalog, &mut problems);
+        let mut base = syntax::read(&below.file, &below.text, layer, catalog, &mut problems);
         found.extend(problems.into_vec());
+        next = base.extends.take();
         file.extend_from(base);
+        chain.push(below.file);
     }
     (file, found)
+}
+
+/// What the last file of the chain extends.
+fn below(
+    extends: Extends,
+    user: &str,
+    chain: &[String],
+    among: Option<&Sources>,
+) -> Result<Source, Diagnostic> {
+    let (name, place) = match extends {
+        Extends::Template(name) => {
+            return Ok(Source {
+                file: file_of(name),
+                text: template_text(name).unwrap_or_default().to_owned(),
+            });
+        }
+        Extends::File(name, place) => (name, place),
+    };
+    let problem = |message: String, fatal| Diagnostic {
+        file: user.to_owned(),
+        line: place.line as usize,
+        column: place.column as usize,
+        message,
+        fatal,
+    };
+    if chain.iter().any(|file| **file == *name) {
+        let way = chain.join("` extends `");
+        return Err(problem(
+            format!("files extend each other in a circle: `{way}` extends `{name}`"),
+            true,
+        ));
+    }
+    if chain.len() > MAX_EXTENDS {
+        let message = format!("more than {MAX_EXTENDS} files extend each other");
+        return Err(problem(message, true));
+    }
+    let Some(among) = among else {
+        let message =
+            format!("`{name}` is not looked at here; what this file takes from it is not checked");
+        return Err(problem(message, false));
+    };
+    among.named(&name).cloned().ok_or_else(|| {
+        let message = format!(
+            "there is no policy file `{name}`; it is named from the directory of policy files, such as `base.yaml` or `agents/coder.yaml`"
+        );
+        problem(message, true)
+    })
 }
 
 impl File {
@@ -295,12 +365,13 @@ impl File {
 /// Compiles one source after the other and keeps every problem.
 struct Compiler<'a> {
     catalog: &'a Catalog,
+    sources: &'a Sources,
     found: Vec<Diagnostic>,
 }
 
 impl Compiler<'_> {
     fn table(&mut self, source: &Source, layer: PolicyLayer) -> Table {
-        let (file, found) = load(source, layer, self.catalog);
+        let (file, found) = load(source, layer, self.catalog, Some(self.sources));
         self.found.extend(found);
         Table::build(layer, file, self.catalog.all().len())
     }
@@ -318,6 +389,7 @@ impl PolicySet {
     ) -> Result<(PolicySet, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut compiler = Compiler {
             catalog,
+            sources,
             found: Vec::new(),
         };
         let shapes: Vec<Shape> = catalog.all().iter().map(Shape::of).collect();

@@ -1,9 +1,35 @@
 //! What one condition means. A condition about an input that the call does not have never holds.
+//!
+//! # Calls with several paths
+//!
+//! `filesystem.copy` and `filesystem.move` have two paths, `filesystem.restore` the entry of the trash
+//! and the place it came from. spec/policy.md says that an input with several paths must satisfy all;
+//! for a rule that permits this is right, for a rule that restricts it would be a way round: a copy
+//! out of a blocked directory has one path inside and one outside, so the rule would not match. So:
+//!
+//! - A rule that **restricts** (`approval_required`, `blocked`, and every ceiling: built-in, system
+//!   and organisation rules unless they say `enforce: baseline`) takes effect if **any** path of the
+//!   call satisfies its path conditions.
+//! - A rule that **permits** (`autonomous`, `notify`) does only if **all** do.
+//!
+//! The path conditions of a rule are taken together for one path: with `path_prefix: a` and
+//! `path_not_prefix: a/public` one and the same path must be below `a` and not below `a/public`. So
+//! «any» over a negative condition means that some path lies outside, and a path that one condition
+//! excludes never lends the others its weight.
+//!
+//! This is not tried rule by rule, since in a list whose first match answers a rule that matched for
+//! one path would hide a stricter one behind it that matches for another. A call with several paths is
+//! decided as a whole, where conditions must hold for all paths, and once for each path as if it were
+//! the only one; the most restrictive answer counts ([`crate::facts::View`]). So a call never gets a
+//! freer tier than it would with any one of its paths alone, an exemption that comes first in a list
+//! holds for its path and no other, and what needs all paths gets no looser than the specification has
+//! it.
 
 use crate::builtin::Hazard;
 use crate::facts::{Facts, NormalPath, is_below};
 use crate::url::HostSet;
 use globset::GlobMatcher;
+use kruxos_types::Tier;
 use regex::Regex;
 use serde_json::Value;
 use std::path::Path;
@@ -121,10 +147,18 @@ impl Test {
         }
     }
 
-    /// Whether the call satisfies it.
+    /// Whether it looks at paths.
+    pub(crate) fn is_about_paths(&self) -> bool {
+        matches!(
+            self,
+            Test::PathPrefix(_) | Test::PathNotPrefix(_) | Test::PathGlob(_)
+        )
+    }
+
+    /// Whether the call satisfies it; a condition about paths, whether the paths in view do.
     pub(crate) fn holds(&self, facts: &Facts<'_>) -> bool {
         let all_paths = |holds: &dyn Fn(&NormalPath) -> bool| {
-            let paths = facts.paths();
+            let paths = facts.viewed();
             !paths.is_empty() && paths.iter().all(holds)
         };
         match self {
@@ -187,6 +221,12 @@ impl Test {
             Test::Hazard(hazard) => hazard.threatens(facts),
         }
     }
+}
+
+/// Whether a rule of this tier and force restricts: then one path of a call is enough for its path
+/// conditions, otherwise all have to satisfy them.
+pub(crate) fn restricts(tier: Tier, ceiling: bool) -> bool {
+    ceiling || tier >= Tier::ApprovalRequired
 }
 
 /// Whether there is at least one and all hold.

@@ -1,12 +1,14 @@
 //! What decides between layers: the most restrictive of every ceiling that answers and of the
-//! nearest baseline.
+//! nearest baseline. A call with several paths is decided as a whole and for each of them, and the most
+//! restrictive of that counts (`condition` says why).
 
 use crate::compile::{Origin, Rate, Rule, Table};
 use crate::explain::RateUse;
-use crate::facts::Facts;
+use crate::facts::{Facts, View};
 use crate::rate::{RateCounters, RateRefusal, Use};
 use crate::{DEFAULT_TEMPLATE, PolicyLayer, PolicySet, Query};
 use kruxos_types::{Principal, PrincipalKind, Tier};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Layers with rules of their own; the definition comes behind them.
@@ -21,6 +23,8 @@ pub(crate) struct Answer {
     pub(crate) tier: Tier,
     /// Whether it takes part: ceilings always do, of the baselines only the nearest.
     pub(crate) counts: bool,
+    /// The slot of the path that it was found for; none when it is for the call as a whole.
+    pub(crate) path: Option<u8>,
 }
 
 /// The answer. Only [`PolicySet::decide`] makes one.
@@ -139,35 +143,15 @@ impl PolicySet {
     ) -> Outcome {
         let capability = query.definition.id.index();
         let tables = self.tables(query.principal);
-        let mut answers: [Option<Answer>; LAYERS] = [None; LAYERS];
-        let mut rules: [Option<&Rule>; LAYERS] = [None; LAYERS];
-        if let Some(shape) = self.shapes.get(capability) {
-            let facts = Facts::new(query, shape, self.data_dir.as_deref());
-            let slots = tables.iter().zip(answers.iter_mut().zip(&mut rules));
-            for (table, (answer, found)) in slots {
-                if let Some((number, rule)) =
-                    table.and_then(|table| table.answer(capability, &facts))
-                {
-                    *answer = Some(Answer {
-                        rule: number,
-                        tier: rule.tier,
-                        counts: rule.ceiling,
-                    });
-                    *found = Some(rule);
-                }
+        let mut found = Found::default();
+        match self.shapes.get(capability) {
+            Some(shape) => {
+                let facts = Facts::new(query, shape, self.data_dir.as_deref());
+                found.look(&tables, capability, &facts);
             }
+            None => found.definition_counts = true,
         }
-        let nearest = rules
-            .iter()
-            .rposition(|rule| rule.is_some_and(|rule| !rule.ceiling));
-        if let Some(answer) = nearest
-            .and_then(|layer| answers.get_mut(layer))
-            .and_then(Option::as_mut)
-        {
-            answer.counts = true;
-        }
-        let definition = nearest.is_none().then_some(query.definition.tier);
-        let tier = strictest(&answers, definition);
+        let definition = found.definition_counts.then_some(query.definition.tier);
         let mut limits = Limits {
             query,
             rates,
@@ -175,32 +159,27 @@ impl PolicySet {
             rate: None,
             refusal: None,
         };
-        if tier < Tier::Blocked {
-            limits.apply(&mut answers, &rules);
+        if found.strictest(definition) < Tier::Blocked {
+            limits.apply(&mut found);
         }
-        let tier = strictest(&answers, definition);
+        let tier = found.strictest(definition);
         if tier == Tier::Blocked && limits.refusal.take().is_some() {
             limits.rate = None;
         }
-        let winner = answers
+        let told = found.told();
+        let answers = told.map(|told| told.map(|candidate| candidate.answer));
+        let winner = told
             .iter()
-            .position(|answer| answer.is_some_and(|answer| answer.counts && answer.tier == tier));
-        let layer_of = |position: usize| {
-            tables
-                .get(position)
-                .copied()
-                .flatten()
-                .map(|table| table.layer)
-        };
+            .zip(&tables)
+            .filter_map(|(candidate, table)| Some((candidate.as_ref()?, (*table)?)))
+            .find(|(candidate, _)| candidate.answer.counts && candidate.answer.tier == tier);
         let verdict = Verdict {
             tier,
             generation: self.generation,
-            winner: winner.and_then(layer_of).unwrap_or(PolicyLayer::Definition),
+            winner: winner.map_or(PolicyLayer::Definition, |(_, table)| table.layer),
             answers,
             rate: limits.rate,
-            origin: winner
-                .and_then(|layer| rules.get(layer).copied().flatten())
-                .map(|rule| rule.origin.clone()),
+            origin: winner.map(|(winner, _)| winner.rule.origin.clone()),
         };
         Outcome {
             verdict,
@@ -232,14 +211,114 @@ impl PolicySet {
     }
 }
 
-/// The most restrictive of what counts.
-fn strictest(answers: &[Option<Answer>; LAYERS], definition: Option<Tier>) -> Tier {
-    let counted = answers
-        .iter()
-        .flatten()
-        .filter(|answer| answer.counts)
-        .map(|answer| answer.tier);
-    counted.chain(definition).max().unwrap_or(Tier::Blocked)
+/// A rule that answers, for the call as a whole or for one of its paths.
+#[derive(Debug, Clone, Copy)]
+struct Candidate<'p> {
+    rule: &'p Rule,
+    answer: Answer,
+}
+
+/// What the layers answer, for every view of the call.
+#[derive(Default)]
+struct Found<'p> {
+    /// The first answer of each layer: all there is, but for calls with several paths.
+    first: [Option<Candidate<'p>>; LAYERS],
+    /// Other rules of a layer that other paths of the call meet, each once.
+    more: SmallVec<[(usize, Candidate<'p>); 2]>,
+    /// Whether some view of the call has no baseline but the definition's.
+    definition_counts: bool,
+}
+
+impl<'p> Found<'p> {
+    /// Asks every layer, for the call as a whole and, where a rule looks at paths, for each of its
+    /// paths: see `condition`.
+    fn look(&mut self, tables: &[Option<&'p Table>; LAYERS], capability: usize, facts: &Facts<'_>) {
+        self.look_at(View::Whole, tables, capability, facts);
+        let by_path = |table: &&Table| table.is_by_path(capability);
+        if tables.iter().flatten().any(by_path) {
+            for view in facts.views().filter(|view| *view != View::Whole) {
+                self.look_at(view, tables, capability, facts);
+            }
+        }
+    }
+
+    fn look_at(
+        &mut self,
+        view: View,
+        tables: &[Option<&'p Table>; LAYERS],
+        capability: usize,
+        facts: &Facts<'_>,
+    ) {
+        facts.look_at(view);
+        let mut nearest = None;
+        for (layer, table) in tables.iter().enumerate() {
+            let answer = table.and_then(|table| table.answer(capability, facts));
+            let Some((number, rule)) = answer else {
+                continue;
+            };
+            self.note(layer, number, rule, facts.slot());
+            if !rule.ceiling {
+                nearest = Some((layer, number));
+            }
+        }
+        match nearest.and_then(|(layer, number)| self.known(layer, number)) {
+            Some(baseline) => baseline.answer.counts = true,
+            None => self.definition_counts = true,
+        }
+    }
+
+    fn note(&mut self, layer: usize, number: u32, rule: &'p Rule, path: Option<u8>) {
+        let candidate = Candidate {
+            rule,
+            answer: Answer {
+                rule: number,
+                tier: rule.tier,
+                counts: rule.ceiling,
+                path,
+            },
+        };
+        if let Some(slot @ None) = self.first.get_mut(layer) {
+            *slot = Some(candidate);
+        } else if self.known(layer, number).is_none() {
+            self.more.push((layer, candidate));
+        }
+    }
+
+    fn known(&mut self, layer: usize, number: u32) -> Option<&mut Candidate<'p>> {
+        let first = self.first.get_mut(layer).and_then(Option::as_mut);
+        let more = self.more.iter_mut().filter(|(at, _)| *at == layer);
+        first
+            .into_iter()
+            .chain(more.map(|(_, candidate)| candidate))
+            .find(|candidate| candidate.answer.rule == number)
+    }
+
+    /// The most restrictive of what counts.
+    fn strictest(&self, definition: Option<Tier>) -> Tier {
+        let more = self.more.iter().map(|(_, candidate)| candidate);
+        let counted = self
+            .first
+            .iter()
+            .flatten()
+            .chain(more)
+            .filter(|candidate| candidate.answer.counts)
+            .map(|candidate| candidate.answer.tier);
+        counted.chain(definition).max().unwrap_or(Tier::Blocked)
+    }
+
+    /// One answer of each layer: of several the most restrictive that counts, of equal ones the first.
+    fn told(self) -> [Option<Candidate<'p>>; LAYERS] {
+        let weight = |candidate: &Candidate<'_>| (candidate.answer.counts, candidate.answer.tier);
+        let mut told = self.first;
+        for (layer, candidate) in self.more {
+            if let Some(Some(kept)) = told.get_mut(layer)
+                && weight(kept) < weight(&candidate)
+            {
+                *kept = candidate;
+            }
+        }
+        told
+    }
 }
 
 /// The rate limits of one decision.
@@ -253,16 +332,17 @@ struct Limits<'a, 'q> {
 
 impl Limits<'_, '_> {
     /// Asks every limit that takes part. Either all of them count the call or none does.
-    fn apply(&mut self, answers: &mut [Option<Answer>; LAYERS], rules: &[Option<&Rule>; LAYERS]) {
-        let mut taken: [Option<&Rate>; LAYERS] = [None; LAYERS];
+    fn apply(&mut self, found: &mut Found<'_>) {
+        let mut taken: SmallVec<[&Rate; LAYERS]> = SmallVec::new();
         let mut blocked = false;
-        for ((answer, rule), taken) in answers.iter_mut().zip(rules).zip(&mut taken) {
-            let (Some(answer), Some(rate)) =
-                (answer.as_mut(), rule.and_then(|rule| rule.rate.as_ref()))
-            else {
+        let more = found.more.iter_mut().map(|(_, candidate)| candidate);
+        for candidate in found.first.iter_mut().flatten().chain(more) {
+            let answer = &mut candidate.answer;
+            let Some(rate) = candidate.rule.rate.as_ref().filter(|_| answer.counts) else {
                 continue;
             };
-            if !answer.counts {
+            // The rules of one entry share its limit: a call counts once, whichever of them it meets.
+            if taken.iter().any(|known| known.key == rate.key) {
                 continue;
             }
             let (principal, now) = (self.query.principal, self.query.now);
@@ -272,7 +352,7 @@ impl Limits<'_, '_> {
             };
             self.note(rate, found);
             if found.admitted {
-                *taken = Some(rate);
+                taken.push(rate);
                 continue;
             }
             match rate.on_exceed {
@@ -286,7 +366,6 @@ impl Limits<'_, '_> {
         if self.counting == Counting::Take && (blocked || self.refusal.is_some()) {
             taken
                 .iter()
-                .flatten()
                 .for_each(|rate| self.rates.give_back(rate, self.query.principal));
         }
     }

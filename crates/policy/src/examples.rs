@@ -1,7 +1,8 @@
 //! `examples:` of a rule, checked when the file is loaded.
 
+use crate::condition::restricts;
 use crate::diagnostic::{Mistake, Problems};
-use crate::facts::{Facts, Shape};
+use crate::facts::{Facts, Shape, View};
 use crate::syntax::{Example, File, Rule};
 use crate::{Query, facts::VIRTUAL_WORKSPACE};
 use jiff::Timestamp;
@@ -34,17 +35,24 @@ fn check_one(rule: &Rule, example: &Example, catalog: &Catalog) -> Result<(), Mi
         interface: case.interface,
         now: case.now,
         workspace: VIRTUAL_WORKSPACE,
+        touches: &[],
     };
     let shape = Shape::of(case.definition);
     let facts = Facts::new(&query, &shape, None);
     let covered = rule
         .pattern
         .covers(u16::try_from(case.definition.id.index()).unwrap_or(u16::MAX));
+    let any_path = restricts(rule.tier, rule.ceiling);
+    let mut views = facts
+        .views()
+        .filter(|view| any_path || *view == View::Whole);
     let holds = covered
-        && rule
-            .conditions
-            .iter()
-            .all(|condition| condition.test.holds(&facts));
+        && views.any(|view| {
+            facts.look_at(view);
+            rule.conditions
+                .iter()
+                .all(|condition| condition.test.holds(&facts))
+        });
     match (holds, example.holds) {
         (false, true) => Err(Mistake::from(format!(
             "the rule does not hold for this example of `match`: {}",

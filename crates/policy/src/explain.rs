@@ -1,7 +1,7 @@
 //! The same decision in words, and what policy says before any call is made.
 
 use crate::compile::{Rule, Table};
-use crate::condition::Test;
+use crate::condition::{Test, restricts};
 use crate::decide::{Counting, LAYERS};
 use crate::rate::{RateCounters, RateRefusal};
 use crate::sections::{NetworkPolicy, Sandbox};
@@ -38,6 +38,10 @@ pub struct LayerAnswer {
     pub reason: Option<String>,
     /// `ceiling` or `baseline`.
     pub force: Option<&'static str>,
+    /// Of a call with several paths, the one that makes the rule answer, by the name of its input;
+    /// absent where the rule answers for the call as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// The state of the rate limit that a decision counted against.
@@ -78,6 +82,8 @@ pub struct AuditLayer<'a> {
     pub reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub force: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<&'a str>,
 }
 
 impl PolicySet {
@@ -95,6 +101,7 @@ impl PolicySet {
             rule: owned(layer.rule),
             reason: owned(layer.reason),
             force: layer.force,
+            path: owned(layer.path),
         });
         Explanation {
             tier: compact.tier,
@@ -117,6 +124,7 @@ impl PolicySet {
         verdict: &'a Verdict,
     ) -> AuditDecision<'a> {
         let mut layers = Vec::with_capacity(LAYERS + 1);
+        let shape = self.shapes.get(query.definition.id.index());
         if verdict.generation() == self.generation {
             let slots = slots(query.principal.kind)
                 .into_iter()
@@ -128,6 +136,9 @@ impl PolicySet {
                     .and_then(|answer| Some((answer, table?.rules.get(answer.rule as usize)?)))
                 {
                     told.fill(rule, answer.tier);
+                    told.path = shape
+                        .zip(answer.path)
+                        .and_then(|(shape, slot)| shape.name_of(query, slot));
                 }
                 layers.push(told);
             }
@@ -242,6 +253,7 @@ impl<'a> AuditLayer<'a> {
             rule: None,
             reason: None,
             force: None,
+            path: None,
         }
     }
 
@@ -274,6 +286,14 @@ fn shown(layer: PolicyLayer, rule: &Rule) -> Value {
     if !rule.conditions.is_empty() {
         let conditions = rule.conditions.iter().map(|condition| &*condition.text);
         object.insert("conditions".to_owned(), conditions.collect());
+        if rule.conditions.iter().any(|one| one.test.is_about_paths()) {
+            let paths = if restricts(rule.tier, rule.ceiling) {
+                "any"
+            } else {
+                "all"
+            };
+            object.insert("paths".to_owned(), Value::from(paths));
+        }
     }
     if let Some(rate) = &rule.rate {
         let limit =

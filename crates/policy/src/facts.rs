@@ -8,7 +8,7 @@ use crate::url::{Host, Unreadable, plain_host, split_url};
 use kruxos_catalog::{Definition, FieldType};
 use serde_json::Value;
 use smallvec::SmallVec;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 /// How the sandbox shows an agent its own workspace.
 pub(crate) const VIRTUAL_WORKSPACE: &str = "/workspace";
@@ -72,6 +72,15 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// What the path at a slot is called: see [`NormalPath::slot`].
+    pub(crate) fn name_of(&self, query: &Query<'_>, slot: u8) -> Option<&str> {
+        let inputs = self.paths.iter().map(|input| &*input.name);
+        let touches = query.touches.iter().map(|touched| touched.name);
+        inputs.chain(touches).nth(usize::from(slot))
+    }
+}
+
 /// An absolute path without `.`, `..`, empty components and trailing slash; the root is empty.
 #[derive(Debug)]
 pub(crate) struct NormalPath {
@@ -79,6 +88,9 @@ pub(crate) struct NormalPath {
     /// Where the part below the workspace begins.
     inside: Option<usize>,
     pub(crate) written: bool,
+    /// Its position among the path inputs of the definition, given or not, and behind them what the
+    /// call touches: the same for every call of a capability.
+    pub(crate) slot: u8,
 }
 
 impl NormalPath {
@@ -108,7 +120,14 @@ impl NormalPath {
             bytes,
             inside,
             written,
+            slot: 0,
         }
+    }
+
+    fn at(self, slot: usize) -> NormalPath {
+        // A definition has a handful of inputs, so the bound is never met.
+        let slot = u8::try_from(slot).unwrap_or(u8::MAX);
+        NormalPath { slot, ..self }
     }
 
     /// The whole path.
@@ -170,6 +189,15 @@ pub(crate) fn is_below(path: &[u8], prefix: &[u8]) -> bool {
         .is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.first() == Some(&b'/'))
 }
 
+/// What path conditions look at: every path of a call together, or one of them by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// Conditions must hold for all paths.
+    Whole,
+    /// By position among [`Facts::paths`].
+    Path(usize),
+}
+
 /// One call's facts. Made anew for each decision, never shared.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
@@ -178,6 +206,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) data_dir: Option<&'a str>,
     /// One bit each for the day, the sort of principal and the interface.
     ambient: u32,
+    view: Cell<View>,
     paths: OnceCell<SmallVec<[NormalPath; 2]>>,
     args: OnceCell<Option<SmallVec<[u8; 128]>>>,
     data_part: OnceCell<Option<DataPart>>,
@@ -190,6 +219,7 @@ impl<'a> Facts<'a> {
             shape,
             data_dir,
             ambient: 0,
+            view: Cell::new(View::Whole),
             paths: OnceCell::new(),
             args: OnceCell::new(),
             data_part: OnceCell::new(),
@@ -215,17 +245,52 @@ impl<'a> Facts<'a> {
         self.query.inputs.get(input).and_then(Value::as_str)
     }
 
-    /// The call's path inputs, in the order of the definition; those left out are not there.
+    /// The call's paths: its inputs in the order of the definition, those left out are not there, and
+    /// what it touches beside them.
     pub(crate) fn paths(&self) -> &[NormalPath] {
         self.paths.get_or_init(|| {
-            let inputs = self.shape.paths.iter();
-            inputs
-                .filter_map(|input| {
-                    let text = self.text(&input.name)?;
-                    Some(NormalPath::new(self.query.workspace, text, input.written))
-                })
-                .collect()
+            let normal = |text, written| NormalPath::new(self.query.workspace, text, written);
+            let mut paths = SmallVec::new();
+            for (slot, input) in self.shape.paths.iter().enumerate() {
+                if let Some(text) = self.text(&input.name) {
+                    paths.push(normal(text, input.written).at(slot));
+                }
+            }
+            let slots = self.shape.paths.len()..;
+            for (slot, touched) in slots.zip(self.query.touches) {
+                paths.push(normal(&touched.path, true).at(slot));
+            }
+            paths
         })
+    }
+
+    /// The paths that path conditions look at now.
+    pub(crate) fn viewed(&self) -> &[NormalPath] {
+        let paths = self.paths();
+        match self.view.get() {
+            View::Whole => paths,
+            View::Path(position) => paths.get(position..=position).unwrap_or_default(),
+        }
+    }
+
+    /// The slot of the one path in view; nothing for the call as a whole.
+    pub(crate) fn slot(&self) -> Option<u8> {
+        match self.view.get() {
+            View::Whole => None,
+            View::Path(_) => self.viewed().first().map(|path| path.slot),
+        }
+    }
+
+    /// Chooses what path conditions look at from now on.
+    pub(crate) fn look_at(&self, view: View) {
+        self.view.set(view);
+    }
+
+    /// The call as a whole and, if it has several paths, each of them.
+    pub(crate) fn views(&self) -> impl Iterator<Item = View> + use<> {
+        let several = Some(self.paths().len()).filter(|count| *count > 1);
+        let each = (0..several.unwrap_or(0)).map(View::Path);
+        std::iter::once(View::Whole).chain(each)
     }
 
     /// Hosts of every address input. `Err` for one that cannot be read.

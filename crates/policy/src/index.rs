@@ -75,7 +75,7 @@ impl Index {
             }
         };
         if self.depths_absolute | self.depths_inside != 0
-            && let Some(path) = facts.paths().first()
+            && let Some(path) = facts.viewed().first()
         {
             each_key(
                 path.absolute(),

@@ -31,7 +31,7 @@ pub use explain::{AuditDecision, AuditLayer, Explanation, LayerAnswer, RateUse};
 pub use rate::{RateCounters, RateRefusal};
 pub use sections::{HostRule, Network, NetworkPolicy, Sandbox, Seccomp};
 pub use template::{DEFAULT_TEMPLATE, TEMPLATES, template_text};
-pub use validate::{validate, validate_as};
+pub use validate::{layer_of, validate, validate_among, validate_as};
 
 use compile::Table;
 use jiff::Timestamp;
@@ -72,6 +72,8 @@ pub struct Sources {
     /// By agent name.
     pub agents: BTreeMap<String, Source>,
     pub user: Option<Source>,
+    /// Files that are nobody's own, by name: others may extend them, as they may each other.
+    pub shared: BTreeMap<String, Source>,
     /// Template by agent's policy group (`personal-permissive`, …); the three shipped ones are known
     /// by name. An agent that is not here gets [`DEFAULT_TEMPLATE`]; an unknown template name gives
     /// a warning and the most restrictive template.
@@ -80,6 +82,18 @@ pub struct Sources {
     /// workspace (audit log, policy files, secrets, other agents' state) is then out of reach for
     /// path inputs and commands. `None` leaves that to the executor's own confinement.
     pub data_dir: Option<String>,
+}
+
+impl Sources {
+    /// The file of this name, whoever's it is.
+    pub(crate) fn named(&self, file: &str) -> Option<&Source> {
+        [&self.system, &self.organisation, &self.user]
+            .into_iter()
+            .flatten()
+            .chain(self.agents.values())
+            .chain(self.shared.values())
+            .find(|source| source.file == file)
+    }
 }
 
 /// The layers, outermost first.
@@ -156,6 +170,18 @@ pub struct Query<'a> {
     pub now: Timestamp,
     /// The agent's workspace at its real path; relative paths and `/workspace/…` are below it.
     pub workspace: &'a str,
+    /// Paths that the call changes and no input names; conditions see them like path inputs.
+    pub touches: &'a [Touched],
+}
+
+/// A path that a call changes although none of its inputs names it: `filesystem.restore` writes where
+/// the entry of the trash came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// What explanations call it, such as `restored_path`.
+    pub name: &'static str,
+    /// As an agent would write it: below the workspace or absolute.
+    pub path: String,
 }
 
 impl PolicySet {

@@ -3,7 +3,7 @@
 use crate::compile::{Table, load, most_specific};
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::syntax::{File, Rule};
-use crate::{PolicyLayer, PolicySet, Source};
+use crate::{PolicyLayer, PolicySet, Source, Sources};
 use kruxos_catalog::Catalog;
 use std::collections::HashMap;
 
@@ -15,21 +15,46 @@ const MAX_NAMES: usize = 8;
 /// `org.yaml`, `user.yaml`); any other file is an agent's.
 #[must_use]
 pub fn validate(source: &Source, catalog: &Catalog) -> Vec<Diagnostic> {
+    validate_as(source, layer_of(source), catalog)
+}
+
+/// The layer that a file's name tells.
+#[must_use]
+pub fn layer_of(source: &Source) -> PolicyLayer {
     let name = source.file.rsplit(['/', '\\']).next().unwrap_or_default();
-    let layer = match name.rsplit_once('.').map_or(name, |(stem, _)| stem) {
+    match name.rsplit_once('.').map_or(name, |(stem, _)| stem) {
         _ if source.file.contains("agents/") => PolicyLayer::Agent,
         "system" => PolicyLayer::System,
         "org" | "organisation" | "organization" => PolicyLayer::Organisation,
         "user" => PolicyLayer::User,
         _ => PolicyLayer::Agent,
-    };
-    validate_as(source, layer, catalog)
+    }
 }
 
 /// [`validate`] for a layer that is known.
 #[must_use]
 pub fn validate_as(source: &Source, layer: PolicyLayer, catalog: &Catalog) -> Vec<Diagnostic> {
-    let (file, mut found) = load(source, layer, catalog);
+    check(source, layer, catalog, None)
+}
+
+/// [`validate_as`] with the other files, which this one may extend.
+#[must_use]
+pub fn validate_among(
+    source: &Source,
+    layer: PolicyLayer,
+    catalog: &Catalog,
+    others: &Sources,
+) -> Vec<Diagnostic> {
+    check(source, layer, catalog, Some(others))
+}
+
+fn check(
+    source: &Source,
+    layer: PolicyLayer,
+    catalog: &Catalog,
+    others: Option<&Sources>,
+) -> Vec<Diagnostic> {
+    let (file, mut found) = load(source, layer, catalog, others);
     if found.iter().any(|diagnostic| diagnostic.fatal) {
         return found;
     }

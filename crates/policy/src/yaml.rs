@@ -121,6 +121,9 @@ pub(crate) fn parse(text: &str, problems: &mut Problems<'_>) -> Option<At> {
     options.alias_limits.max_total_replayed_events = MAX_REPLAYED;
     options.merge_keys = serde_saphyr::MergeKeyPolicy::Error;
     options.strict_booleans = true;
+    // A tag that nobody reads would let a file mean something else to its author than to us.
+    options.reject_unsupported_tags = true;
+    options.reject_tagged_field_names = true;
     options.with_snippet = false;
     match serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options) {
         Ok(root) => Some(root.into()),

@@ -55,6 +55,11 @@ impl ApiError {
         )
     }
 
+    /// What happened, for a list that shows a refusal beside what went well.
+    pub(super) fn description(&self) -> String {
+        self.error.description().to_string()
+    }
+
     pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.extra.insert(key.to_owned(), value.into());
         self

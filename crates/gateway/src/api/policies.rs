@@ -15,9 +15,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use data_encoding::HEXLOWER;
-use kruxos_policy::{PolicyLayer, Query, Source, validate, validate_as};
+use kruxos_policy::{PolicyLayer, Query, Source, layer_of, validate_among};
 use kruxos_store::AgentPatch;
-use kruxos_types::{CallError, ErrorType, Interface, Object, Principal};
+use kruxos_types::{CallError, ErrorType, Interface, Object, Principal, RecoveryAction};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -75,14 +75,47 @@ fn agent_file(name: &str) -> Result<PolicyFile, ApiError> {
 }
 
 impl PolicyFile {
-    fn text(&self, gateway: &Gateway) -> Result<Option<String>, ApiError> {
-        let bytes = read_policy_file(&gateway.policy.directory().join(&self.name));
-        match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other)) {
-            Ok(text) => Ok(Some(text)),
+    /// The text, or nothing where there is no file.
+    fn text(&self, directory: &std::path::Path) -> Result<Option<String>, ApiError> {
+        let path = directory.join(&self.name);
+        match read_policy_file(&path) {
+            Ok(bytes) => match Source::from_bytes(&self.name, &bytes) {
+                Ok(source) => Ok(Some(source.text)),
+                Err(problem) => Err(unreadable(&path, &problem.message)),
+            },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(CallError::internal_failure(error).into()),
+            Err(error) => Err(unreadable(&path, &error.to_string())),
         }
     }
+
+    /// [`PolicyFile::text`] from async code.
+    async fn read(self, gateway: &Gateway) -> Result<(PolicyFile, Option<String>), ApiError> {
+        let directory = gateway.policy.directory().to_owned();
+        blocking(move || self.text(&directory).map(|text| (self, text))).await?
+    }
+}
+
+/// A policy file that is there and cannot be read as text: which one, and what helps.
+fn unreadable(path: &std::path::Path, why: &str) -> ApiError {
+    let shown = path.display();
+    let mend = RecoveryAction {
+        action: "mend_file".into(),
+        description: format!(
+            "Make {shown} a text file (UTF-8 YAML) that the gateway's user may read, or delete it."
+        )
+        .into(),
+        capability: None,
+        inputs: None,
+    };
+    CallError::new(ErrorType::IoError)
+        .with(
+            "operation",
+            format!("reading the policy file {shown}: {why}"),
+        )
+        .with("path", shown.to_string())
+        .detail("Until it is mended or deleted, its last good version stays in force.")
+        .recover_by(vec![mend])
+        .into()
 }
 
 fn etag(text: &str) -> String {
@@ -101,14 +134,20 @@ async fn list(By(_): By, State(gateway): State<Gateway>) -> Answer {
     }
     let mut shown = Vec::new();
     for file in files {
-        // What cannot be read as text is among the problems below; the list must still show them.
-        if let Ok(Some(text)) = file.text(&gateway) {
-            shown.push(json!({
-                "file": file.name,
-                "layer": file.layer,
+        let (name, layer) = (file.name.clone(), file.layer);
+        match file.read(&gateway).await {
+            Ok((_, None)) => {}
+            Ok((_, Some(text))) => shown.push(json!({
+                "file": name,
+                "layer": layer,
                 "bytes": text.len(),
                 "etag": etag(&text),
-            }));
+            })),
+            Err(refusal) => shown.push(json!({
+                "file": name,
+                "layer": layer,
+                "error": refusal.description(),
+            })),
         }
     }
     let (problems, warnings) = gateway.policy.diagnostics();
@@ -134,7 +173,7 @@ async fn read_layer(
     State(gateway): State<Gateway>,
     Path(layer): Path<String>,
 ) -> Answer<Response> {
-    read(&gateway, &layer_file(&layer)?)
+    read(&gateway, layer_file(&layer)?).await
 }
 
 async fn read_agent(
@@ -142,11 +181,11 @@ async fn read_agent(
     State(gateway): State<Gateway>,
     Path(name): Path<String>,
 ) -> Answer<Response> {
-    read(&gateway, &agent_file(&name)?)
+    read(&gateway, agent_file(&name)?).await
 }
 
-fn read(gateway: &Gateway, file: &PolicyFile) -> Answer<Response> {
-    let text = file.text(gateway)?;
+async fn read(gateway: &Gateway, file: PolicyFile) -> Answer<Response> {
+    let (file, text) = file.read(gateway).await?;
     let text = text.ok_or_else(|| ApiError::not_found("file", &file.name, "a written file"))?;
     let body = json!({"file": file.name, "layer": file.layer, "text": text});
     Ok(([(ETAG, etag(&text))], Json(body)).into_response())
@@ -165,7 +204,7 @@ async fn write_layer(
     headers: HeaderMap,
     Body(NewText { text }): Body<NewText>,
 ) -> Answer<Response> {
-    write(&gateway, &by, &layer_file(&layer)?, &headers, text).await
+    write(&gateway, &by, layer_file(&layer)?, headers, text).await
 }
 
 async fn write_agent(
@@ -176,28 +215,35 @@ async fn write_agent(
     Body(NewText { text }): Body<NewText>,
 ) -> Answer<Response> {
     known(&gateway, &name)?;
-    write(&gateway, &by, &agent_file(&name)?, &headers, text).await
+    write(&gateway, &by, agent_file(&name)?, headers, text).await
 }
 
 /// Writes a file that compiles, unless somebody changed it since the writer read it.
 async fn write(
     gateway: &Gateway,
     by: &Principal,
-    file: &PolicyFile,
-    headers: &HeaderMap,
+    file: PolicyFile,
+    headers: HeaderMap,
     text: String,
 ) -> Answer<Response> {
     let source = bounded_source(&file.name, text)?;
-    let found = validate_as(&source, file.layer, gateway.catalog);
+    let checked = source.clone();
+    let layer = file.layer;
+    let others = gateway.policy.sources();
+    let catalog = gateway.catalog;
+    let found = blocking(move || validate_among(&checked, layer, catalog, &others)).await?;
     if found.iter().any(|diagnostic| diagnostic.fatal) {
         let first = found.iter().find(|diagnostic| diagnostic.fatal);
         let reason = first.map(ToString::to_string).unwrap_or_default();
         let refusal = ApiError::invalid("text", &reason, "a policy file that compiles");
         return Err(refusal.with("diagnostics", json!(found)));
     }
-    let earlier = replace(gateway, file, headers, &source.text)?;
+    let tag = etag(&source.text);
+    let name = file.name.clone();
+    let directory = gateway.policy.directory().to_owned();
+    let earlier = blocking(move || replace(&directory, &file, &headers, &source.text)).await??;
     let outcome = gateway.reload_policy().await;
-    let facts = json!({"file": file.name, "etag": etag(&source.text)});
+    let facts = json!({"file": name, "etag": tag});
     gateway
         .audit_admin(by, "policy file written", facts)
         .await?;
@@ -206,7 +252,7 @@ async fn write(
         Reload::Unchanged | Reload::Applied { .. } => Vec::new(),
     };
     let body = json!({
-        "file": file.name,
+        "file": name,
         "generation": gateway.policy.mark().0,
         "diagnostics": found,
         "problems": problems,
@@ -216,23 +262,43 @@ async fn write(
     } else {
         StatusCode::CREATED
     };
-    Ok((status, [(ETAG, etag(&source.text))], Json(body)).into_response())
+    Ok((status, [(ETAG, tag)], Json(body)).into_response())
+}
+
+/// Files and compilation, off the threads that serve connections.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CallError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(CallError::internal_failure)
 }
 
 /// Compares and replaces under one lock; answers the earlier text.
 fn replace(
-    gateway: &Gateway,
+    directory: &std::path::Path,
     file: &PolicyFile,
     headers: &HeaderMap,
     text: &str,
 ) -> Result<Option<String>, ApiError> {
     static WRITING: Mutex<()> = Mutex::new(());
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let earlier = file.text(gateway)?;
+    let earlier = file.text(directory)?;
     check_etag(earlier.as_deref(), headers)?;
-    let path = gateway.policy.directory().join(&file.name);
-    write_private(&path, text.as_bytes()).map_err(CallError::internal_failure)?;
+    let path = directory.join(&file.name);
+    write_private(&path, text.as_bytes()).map_err(|error| unwritable(&path, &error))?;
     Ok(earlier)
+}
+
+fn unwritable(path: &std::path::Path, error: &std::io::Error) -> ApiError {
+    CallError::new(ErrorType::IoError)
+        .with(
+            "operation",
+            format!("writing the policy file {}: {error}", path.display()),
+        )
+        .with("path", path.display().to_string())
+        .detail("Nothing was changed.")
+        .into()
 }
 
 /// A file that exists is replaced only by who has seen its present text.
@@ -281,7 +347,11 @@ async fn check_text(
     Body(TextToCheck { file, text }): Body<TextToCheck>,
 ) -> Answer {
     super::extract::bounded("file", &file)?;
-    let found = validate(&bounded_source(&file, text)?, gateway.catalog);
+    let source = bounded_source(&file, text)?;
+    let others = gateway.policy.sources();
+    let catalog = gateway.catalog;
+    let check = move || validate_among(&source, layer_of(&source), catalog, &others);
+    let found = blocking(check).await?;
     let ok = !found.iter().any(|diagnostic| diagnostic.fatal);
     Ok(Json(json!({"ok": ok, "diagnostics": found})))
 }
@@ -369,6 +439,15 @@ async fn check_policy(
         Err(error) if names_a_given_field(&error, &question.inputs) => return Err(error.into()),
         Err(_) => question.inputs,
     };
+    // What is left out of a restore leaves its place out too, as it does with every other input.
+    let touches = match inputs.contains_key("trash_path") {
+        true => {
+            gateway
+                .would_touch(&principal, &workspace, definition, &inputs)
+                .await?
+        }
+        false => Vec::new(),
+    };
     let query = Query {
         principal: &principal,
         definition,
@@ -376,6 +455,7 @@ async fn check_policy(
         interface: question.interface.unwrap_or(Interface::Mcp),
         now: gateway.clock.now(),
         workspace: &workspace,
+        touches: &touches,
     };
     Ok(Json(json!(
         gateway.policy.current().explain(&query, &gateway.rates)

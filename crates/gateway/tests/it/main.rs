@@ -5,6 +5,7 @@ mod mcp_approvals;
 mod mcp_legacy;
 mod mcp_modern;
 mod mcp_tools;
+mod policy;
 mod support;
 mod transport_auth;
 mod transport_rpc;

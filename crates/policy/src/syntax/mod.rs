@@ -22,12 +22,20 @@ pub(crate) const MAX_RULES: usize = 20_000;
 /// A file as rules.
 #[derive(Debug, Default)]
 pub(crate) struct File {
-    pub(crate) extends: Option<&'static str>,
+    pub(crate) extends: Option<Extends>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) defaults: Option<Rule>,
     pub(crate) network: NetworkSection,
     pub(crate) sandbox: SandboxSection,
+}
+
+/// What a file takes its remaining answers from.
+#[derive(Debug)]
+pub(crate) enum Extends {
+    Template(&'static str),
+    /// By its name below the directory of policy files.
+    File(Box<str>, Place),
 }
 
 /// Fields of a file.
@@ -111,14 +119,20 @@ fn version(reader: &mut Reader<'_, '_>, at: &At) {
     }
 }
 
-fn extends(reader: &mut Reader<'_, '_>, at: &At) -> Option<&'static str> {
+fn extends(reader: &mut Reader<'_, '_>, at: &At) -> Option<Extends> {
     let text = reader.text(at, "extends")?;
+    if text.ends_with(".yaml") {
+        return Some(Extends::File(text.into(), at.place));
+    }
     let found = TEMPLATES.into_iter().find(|name| *name == text);
     if found.is_none() {
-        let message = format!("unknown template `{text}`{}", suggestion(text, &TEMPLATES));
+        let message = format!(
+            "unknown template `{text}`{}; another policy file is named with its ending, such as `base.yaml`",
+            suggestion(text, &TEMPLATES)
+        );
         reader.problems.fatal(at.place, message);
     }
-    found
+    found.map(Extends::Template)
 }
 
 fn mode(reader: &mut Reader<'_, '_>, at: &At) {

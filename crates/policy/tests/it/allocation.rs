@@ -1,4 +1,4 @@
-use crate::world::{call, read, run, set};
+use crate::world::{call, copy, read, run, set};
 use kruxos_policy::RateCounters;
 use serde_json::json;
 
@@ -22,6 +22,7 @@ fn a_decision_allocates_nothing() {
     let calls = [
         read("p499/q/notes/todo.md"),
         read("/workspace/elsewhere/./x/../notes.md"),
+        copy("p1/q/a", "p2/b"),
         run("ls", &["-l", "src"]),
         call("system.time", json!({})),
         call(

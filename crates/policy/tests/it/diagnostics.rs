@@ -134,7 +134,11 @@ fn mistakes_are_named_with_their_place_and_the_nearest_name() {
         ("mode: shadow", "1:7 `mode: shadow` is not supported"),
         ("enforce: ceiling", "are baselines"),
         ("extends: team-moderat", "did you mean `team-moderate`?"),
-        ("extends: other.yaml", "unknown template"),
+        (
+            "name: x\nextends: other.yaml",
+            "2:10 there is no policy file `other.yaml`",
+        ),
+        ("extends: other", "`base.yaml`"),
         ("sandbox: {memory: 5}", "did you mean `memory_mb`?"),
         ("sandbox: {network: open}", "unknown network `open`"),
         ("network: {allow: ['http://a/b']}", "is not a host"),
@@ -144,6 +148,19 @@ fn mistakes_are_named_with_their_place_and_the_nearest_name() {
         ("- x", "must be a mapping, not a list"),
         ("---\nname: a\n---\nname: b", "not valid YAML"),
         ("name: {<<: {a: b}}", "not valid YAML"),
+        ("name: !foo x", "1:12 not valid YAML: unsupported tag `!foo`"),
+        ("name: x\nrules: !!python/tuple []", "2:23 not valid YAML: unsupported tag"),
+        (
+            "rules:\n  - {capability: git.push, tier: !!python/object:os.system autonomous}",
+            "not valid YAML: unsupported tag",
+        ),
+        ("name: !<tag:example.com,2000:x> y", "not valid YAML: unsupported tag"),
+        (
+            "capabilities: {!foo git.push: {tier: notify}}",
+            "not valid YAML",
+        ),
+        ("!foo name: x", "not valid YAML"),
+        ("!foo\nname: x", "not valid YAML"),
     ] {
         let found = fatal(text);
         assert!(

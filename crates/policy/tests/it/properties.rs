@@ -1,6 +1,6 @@
 //! Truths about every policy, tried on random ones.
 
-use crate::world::{Call, call, compile, read, run, sources};
+use crate::world::{Call, call, compile, copy, read, run, sources};
 use kruxos_policy::{PolicySet, RateCounters};
 use kruxos_types::Tier;
 use proptest::prelude::*;
@@ -82,7 +82,12 @@ fn file(most: usize) -> impl Strategy<Value = String> {
         })
 }
 
-fn any_call() -> impl Strategy<Value = Call> {
+fn any_copy() -> impl Strategy<Value = Call> {
+    let path = || prop::sample::select(PATHS.to_vec());
+    (path(), path()).prop_map(|(source, destination)| copy(source, destination))
+}
+
+fn any_call_of_one_path() -> impl Strategy<Value = Call> {
     prop_oneof![
         prop::sample::select(PATHS.to_vec()).prop_map(read),
         (prop::sample::select(PATHS.to_vec()), "[xyz]{0,5}").prop_map(|(path, content)| call(
@@ -92,6 +97,10 @@ fn any_call() -> impl Strategy<Value = Call> {
         prop::sample::select(vec!["ls", "cat"]).prop_map(|command| run(command, &[])),
         Just(call("system.time", json!({}))),
     ]
+}
+
+fn any_call() -> impl Strategy<Value = Call> {
+    prop_oneof![4 => any_call_of_one_path(), 1 => any_copy()]
 }
 
 fn compiled(files: &[(&str, &str)]) -> PolicySet {
@@ -143,7 +152,7 @@ proptest! {
     }
 
     #[test]
-    fn the_index_answers_like_trying_all_in_order(agent in file(60), call in any_call()) {
+    fn the_index_answers_like_trying_all_in_order(agent in file(60), call in any_call_of_one_path()) {
         let whole = compiled(&[("alice", &agent)]);
         let told = whole.explain(&call.query(), &RateCounters::default());
         // One rule at a time there is no index.
@@ -157,6 +166,17 @@ proptest! {
         match first {
             Some(position) => prop_assert_eq!(told.layers[4].line, Some(position + offset)),
             None => prop_assert!(told.layers[4].rule.as_deref().is_none_or(|rule| rule == "defaults")),
+        }
+    }
+
+    #[test]
+    fn a_copy_is_never_freer_than_with_one_of_its_paths_alone(org in file(20), agent in file(20), copied in any_copy()) {
+        let set = compiled(&[("org", &org), ("alice", &agent)]);
+        let both = copied.tier(&set);
+        for name in ["source", "destination"] {
+            let mut alone = copied.clone();
+            alone.inputs.remove(name);
+            prop_assert!(both >= alone.tier(&set), "{name} left out of {copied:?}: {both}");
         }
     }
 

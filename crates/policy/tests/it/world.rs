@@ -1,6 +1,8 @@
 use jiff::Timestamp;
 use kruxos_catalog::{Catalog, Definition};
-use kruxos_policy::{Diagnostic, PolicySet, Query, RateCounters, Source, Sources, Verdict};
+use kruxos_policy::{
+    Diagnostic, PolicySet, Query, RateCounters, Source, Sources, Touched, Verdict,
+};
 use kruxos_types::{Interface, Object, Principal, Tier};
 use serde_json::{Value, json};
 
@@ -65,6 +67,7 @@ pub(crate) struct Call {
     pub(crate) interface: Interface,
     pub(crate) now: Timestamp,
     pub(crate) workspace: String,
+    pub(crate) touches: Vec<Touched>,
 }
 
 pub(crate) fn call(capability: &str, inputs: Value) -> Call {
@@ -79,11 +82,19 @@ pub(crate) fn call(capability: &str, inputs: Value) -> Call {
         // A Wednesday.
         now: "2026-03-04T12:00:00Z".parse().unwrap(),
         workspace: WORKSPACE.to_owned(),
+        touches: Vec::new(),
     }
 }
 
 pub(crate) fn read(path: &str) -> Call {
     call("filesystem.read", json!({ "path": path }))
+}
+
+pub(crate) fn copy(source: &str, destination: &str) -> Call {
+    call(
+        "filesystem.copy",
+        json!({"source": source, "destination": destination}),
+    )
 }
 
 pub(crate) fn run(command: &str, args: &[&str]) -> Call {
@@ -114,6 +125,7 @@ impl Call {
             interface: self.interface,
             now: self.now,
             workspace: &self.workspace,
+            touches: &self.touches,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bed;
+mod cached;
 mod change;
 mod edit;
 mod handles;

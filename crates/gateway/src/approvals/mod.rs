@@ -1,19 +1,19 @@
 //! Held calls: a durable request, a wait that any client can leave, one decision, one execution.
 
+mod decide;
+mod execute;
+
 use crate::call::{Admitted, CallAnswer, CallRequest, Caller, Hold};
 use crate::events::EventType;
 use crate::gateway::Gateway;
 use jiff::Timestamp;
 use kruxos_audit::{Durability, Kind, Record, Status};
-use kruxos_capabilities::Permit;
 use kruxos_catalog::Definition;
-use kruxos_store::{
-    Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, TransitionError,
-};
+use kruxos_store::{Approval, ApprovalState, NewApproval, Requested};
 use kruxos_types::{ApprovalId, CallError, ErrorType, Interface, Object, Principal, Tier};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long a finished result waits for the agent to call again with the same inputs.
@@ -25,12 +25,15 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Approvals {
     changed: watch::Sender<u64>,
+    /// Held while decisions are written to the audit log, so that each is written once and in order.
+    settling: tokio::sync::Mutex<()>,
 }
 
 impl Default for Approvals {
     fn default() -> Self {
         Self {
             changed: watch::channel(0).0,
+            settling: tokio::sync::Mutex::default(),
         }
     }
 }
@@ -75,14 +78,6 @@ async fn request_for(
     {
         return Ok(known);
     }
-    let pending = gateway.store.pending_approvals(Some(principal)).await?;
-    let limit = gateway.config.approval.max_pending_per_agent;
-    if pending >= limit {
-        return Err(CallError::new(ErrorType::ResourceExhausted)
-            .with("resource", "pending approval requests")
-            .with("limit", limit)
-            .with("current", pending));
-    }
     let preview = gateway
         .preview(caller, admitted.definition, &admitted.inputs)
         .await;
@@ -101,7 +96,18 @@ async fn request_for(
         risk_notes: risk_notes(admitted.definition),
         expires_at: expiry(gateway),
     };
-    let approval = gateway.store.create_approval(new).await?;
+    let limit = gateway.config.approval.max_pending_per_agent;
+    let approval = match gateway.store.request_approval(new, since, limit).await? {
+        Requested::Created(approval) => *approval,
+        // The same call was made twice at the same time: both wait on one request.
+        Requested::Known(approval) => return Ok(*approval),
+        Requested::Full(pending) => {
+            return Err(CallError::new(ErrorType::ResourceExhausted)
+                .with("resource", "pending approval requests")
+                .with("limit", limit)
+                .with("current", pending));
+        }
+    };
     let mut entry = entry(&approval, Kind::Call, Status::Pending);
     entry.metadata.extend(request.metadata.clone());
     gateway
@@ -221,203 +227,6 @@ fn rejected(approval: &Approval) -> CallError {
             "decided_by",
             approval.decided_by.as_deref().unwrap_or("operator"),
         )
-}
-
-impl Gateway {
-    /// Decides a request. Accepting starts its execution at once, in the gateway.
-    ///
-    /// # Errors
-    /// [`TransitionError::Conflict`] carries the request when somebody was faster or it expired.
-    pub async fn decide(
-        &self,
-        id: &ApprovalId,
-        decision: Decision,
-    ) -> Result<Approval, TransitionError> {
-        let approval = match self.store.decide_approval(id, decision).await {
-            Ok(approval) => approval,
-            Err(TransitionError::Conflict(current)) => {
-                self.approvals.wake();
-                return Err(TransitionError::Conflict(current));
-            }
-            Err(error) => return Err(error),
-        };
-        self.record_transition(&approval).await;
-        if approval.state == ApprovalState::Approved {
-            self.start_approved(approval.id.clone());
-        }
-        Ok(approval)
-    }
-
-    /// Withdraws a pending request, on behalf of the agent that made it.
-    ///
-    /// # Errors
-    /// See [`TransitionError`].
-    pub async fn withdraw(&self, id: &ApprovalId) -> Result<Approval, TransitionError> {
-        let approval = self.store.cancel_approval(id).await?;
-        self.record_transition(&approval).await;
-        Ok(approval)
-    }
-
-    /// Waits until a request has ended or the time is up; answers it as it then is, if it exists and
-    /// belongs to `principal`.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn await_approval(
-        &self,
-        id: &ApprovalId,
-        principal: &Principal,
-        time: Duration,
-    ) -> Result<Option<Approval>, CallError> {
-        let deadline = tokio::time::Instant::now() + time;
-        let mut changed = self.approvals.changed.subscribe();
-        loop {
-            let approval = self
-                .store
-                .approval(id)
-                .await?
-                .filter(|found| found.principal == *principal);
-            let open = |approval: &Approval| {
-                use ApprovalState::{Approved, Executing, Pending};
-                matches!(approval.state, Pending | Approved | Executing)
-            };
-            if !approval.as_ref().is_some_and(open) {
-                return Ok(approval);
-            }
-            tokio::select! {
-                _ = changed.changed() => {}
-                () = tokio::time::sleep_until(deadline) => return Ok(approval),
-            }
-        }
-    }
-
-    /// A reader that wakes whenever any request changes.
-    #[must_use]
-    pub fn approval_changes(&self) -> watch::Receiver<u64> {
-        self.approvals.changed.subscribe()
-    }
-
-    /// Expires what is due. Called by the gateway's timer.
-    pub(crate) async fn expire_approvals(&self) {
-        match self.store.expire_approvals().await {
-            Ok(expired) => {
-                for approval in expired {
-                    self.record_transition(&approval).await;
-                }
-            }
-            Err(error) => tracing::error!(%error, "cannot expire approval requests"),
-        }
-    }
-
-    /// After a start: what was decided and never began runs now; what had begun is never run again.
-    pub(crate) async fn recover_approvals(&self) -> Result<(), kruxos_store::StoreError> {
-        let (interrupted, approved) = self.store.recover_approvals().await?;
-        for approval in interrupted {
-            self.record_transition(&approval).await;
-        }
-        for approval in approved {
-            self.start_approved(approval.id);
-        }
-        Ok(())
-    }
-
-    fn start_approved(&self, id: ApprovalId) {
-        let gateway = self.clone();
-        drop(self.tasks.spawn(async move {
-            match gateway.store.claim_approval(&id).await {
-                Ok(claimed) => execute(&gateway, claimed).await,
-                Err(error) => {
-                    tracing::warn!(%id, %error, "an approved request was not executed here")
-                }
-            }
-        }));
-    }
-
-    async fn record_transition(&self, approval: &Approval) {
-        let status = match approval.state {
-            ApprovalState::Approved => Status::Approved,
-            ApprovalState::Rejected | ApprovalState::Cancelled => Status::Rejected,
-            ApprovalState::Expired => Status::Expired,
-            ApprovalState::Executed => Status::Success,
-            ApprovalState::Failed => Status::Error,
-            ApprovalState::Pending | ApprovalState::Executing => Status::Pending,
-        };
-        let mut entry = entry(approval, Kind::Decision, status);
-        if let Some(by) = &approval.decided_by {
-            entry.actor = Principal::user(by);
-            entry.metadata.insert("decided_by".to_owned(), json!(by));
-        }
-        entry.metadata.insert(
-            "decision_reason".to_owned(),
-            json!(approval.decision_reason),
-        );
-        if let Err(error) = self.audit.append(entry, Durability::Waited).await {
-            tracing::error!(%error, id = %approval.id, "a decision could not be audited");
-        }
-        self.announce_approval(EventType::ApprovalResolved, approval);
-        self.approvals.wake();
-    }
-}
-
-/// Runs an approved call with exactly the inputs that were approved, unless policy blocks it by now.
-async fn execute(gateway: &Gateway, claimed: ClaimedApproval) {
-    let started = Instant::now();
-    let id = claimed.approval().id.clone();
-    let answer = run_claimed(gateway, &claimed, started).await;
-    let result = match answer {
-        CallAnswer::Done(output) => Ok(output),
-        CallAnswer::Failed(error) => Err(error.to_json()),
-        CallAnswer::Pending(_, error) => Err(error.to_json()),
-        CallAnswer::Cancelled => Err(CallError::internal_failure("cancelled").to_json()),
-    };
-    match gateway.store.finish_approval(&id, result).await {
-        Ok(approval) => gateway.announce_approval(EventType::ApprovalResolved, &approval),
-        Err(error) => tracing::error!(%id, %error, "an executed request could not be finished"),
-    }
-    gateway.approvals.wake();
-}
-
-async fn run_claimed(gateway: &Gateway, claimed: &ClaimedApproval, started: Instant) -> CallAnswer {
-    let approval = claimed.approval();
-    let definition = match gateway.catalog.resolve(&approval.capability) {
-        Ok(definition) => definition,
-        Err(error) => return CallAnswer::Failed(error),
-    };
-    let session = match gateway.session_of(&approval.principal).await {
-        Ok(session) => session,
-        Err(error) => return CallAnswer::Failed(error),
-    };
-    if session.is_paused() {
-        let agent = &*session.profile.principal.name;
-        return CallAnswer::Failed(CallError::new(ErrorType::SessionPaused).with("agent", agent));
-    }
-    let caller = Caller {
-        session,
-        interface: interface(&approval.interface),
-    };
-    let admitted = Admitted {
-        definition,
-        inputs: claimed.exact_inputs().clone(),
-    };
-    let policy = gateway.policy.current();
-    let query = crate::call::query(gateway, &caller, &admitted);
-    let explanation = policy.explain(&query, &gateway.rates);
-    let decision = serde_json::to_value(&explanation).unwrap_or(Value::Null);
-    let mut record = crate::call::record(&caller, &admitted, decision.clone(), Object::new());
-    record.metadata.extend(facts(approval));
-    let begun = match crate::call::begin(gateway, definition, record).await {
-        Ok(begun) => begun,
-        Err(error) => return CallAnswer::Failed(crate::call::unaudited(&error)),
-    };
-    let tier = Tier::ApprovalRequired;
-    let result = if explanation.tier == Tier::Blocked {
-        Err(crate::call::denied(&admitted, &decision))
-    } else {
-        gateway.announce_start(&caller, definition, tier);
-        let permit = Permit::by_approval(claimed, &begun, definition);
-        gateway.execute(&caller, definition, permit).await
-    };
-    crate::call::finish(gateway, &caller, definition, tier, begun, result, started).await
 }
 
 /// Binds a decision to exactly one call: who, what, with which inputs, under which rules.
