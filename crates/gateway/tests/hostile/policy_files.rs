@@ -57,6 +57,10 @@ fn mistakes() -> Vec<(&'static str, Vec<u8>)> {
         ("NUL bytes", b"capabilities: {}\0\0\0".to_vec()),
         ("10 MB", large.into_bytes()),
         (
+            "a tag",
+            text("capabilities:\n  filesystem.write: {tier: !!python/name:x autonomous}\n"),
+        ),
+        (
             "a wrong tier",
             text("capabilities: {filesystem.write: {tier: autonomus}}\n"),
         ),
@@ -146,6 +150,61 @@ fn a_broken_policy_file_keeps_the_last_good_one_and_alerts() {
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
     wait_for("the alert for a device", || alerts(&mut control) > before);
+    assert_eq!(tier(&mut control), "blocked");
+    stage.finish();
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_the_way_out() {
+    let stage = Stage::new(GOOD);
+    let mut control = stage.daemon.control().unwrap();
+    let path = stage.data_dir().join("policies").join(FILE);
+    let place = "/policies/files/agents/default-agent";
+    let not_text = || fs::write(&path, b"name: \xff\xfe").unwrap();
+    let no_file = || {
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+    };
+    for spoil in [&not_text as &dyn Fn(), &no_file] {
+        spoil();
+        let shown = path.display().to_string();
+        for (method, body) in [("GET", None), ("PUT", Some(json!({"text": GOOD})))] {
+            let answer = control.request(method, place, body.as_ref()).unwrap();
+            let error = &answer.body;
+            assert_eq!(error["error_type"], "IoError", "{method}: {error}");
+            let described = error["description"].as_str().unwrap();
+            assert!(described.contains(&shown), "{method}: {described}");
+            let way_out = error["recovery_actions"][0]["description"]
+                .as_str()
+                .unwrap();
+            assert!(way_out.contains(&shown), "{method}: {error}");
+        }
+        let listed = get(&mut control, "/policies");
+        let files = listed["files"].as_array().unwrap();
+        let row = files.iter().find(|row| row["file"] == FILE).unwrap();
+        assert!(row["error"].as_str().unwrap().contains(&shown), "{row}");
+    }
+    assert_eq!(tier(&mut control), "blocked");
+    fs::remove_dir(&path).unwrap();
+    stage.finish();
+}
+
+#[test]
+fn the_directory_of_agents_taken_away_takes_no_rule_away() {
+    let stage = Stage::new(GOOD);
+    let mut control = stage.daemon.control().unwrap();
+    let agents = stage.data_dir().join("policies/agents");
+    let aside = stage.data_dir().join("aside");
+    let before = alerts(&mut control);
+    fs::rename(&agents, &aside).unwrap();
+    wait_for("the alert", || alerts(&mut control) > before);
+    assert_eq!(tier(&mut control), "blocked");
+    let problems = get(&mut control, "/policies")["problems"].clone();
+    assert_eq!(problems[0]["file"], "agents", "{problems}");
+    fs::rename(&aside, &agents).unwrap();
+    wait_for("the directory back", || {
+        get(&mut control, "/policies")["problems"] == json!([])
+    });
     assert_eq!(tier(&mut control), "blocked");
     stage.finish();
 }

@@ -1,6 +1,7 @@
 //! The agent port from outside: a gateway in this process, real sockets, no mocks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod approvals;
 mod mcp_approvals;
 mod mcp_legacy;
 mod mcp_modern;

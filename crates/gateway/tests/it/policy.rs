@@ -29,10 +29,6 @@ impl World {
             false => Ok(content),
         }
     }
-
-    fn policies(&self) -> std::path::PathBuf {
-        self.gateway.policy.directory().to_owned()
-    }
 }
 
 const KEEP_SECRETS: &str = "  filesystem.*:\n    rules:\n      - {condition: {path_prefix: secret}, tier: blocked}\n    tier: autonomous\n";
@@ -110,31 +106,42 @@ async fn a_restore_is_decided_by_where_it_puts_the_file_back() {
 async fn an_approved_restore_is_not_carried_out_once_its_place_is_blocked_or_unknown() {
     let world = World::start().await;
     let token = world.agent("a").await;
-    world
-        .policy("a", "  filesystem.*: {tier: autonomous}\n")
-        .await;
-    let write = json!({"path": "secret/key", "content": "k", "create_parents": true});
-    world
-        .tool(&token, "filesystem__write", write)
-        .await
-        .unwrap();
-    let gone = world
-        .tool(&token, "filesystem__delete", json!({"path": "secret/key"}))
-        .await
-        .unwrap();
-    world
-        .policy("a", "  filesystem.*: {tier: approval_required}\n")
-        .await;
-    let params =
-        json!({"name": "filesystem__restore", "arguments": {"trash_path": gone["trash_path"]}});
-    let asked = world.ask(&token, "tools/call", params);
-    let decided = async {
-        let id = world.pending().await;
-        world.policy("a", KEEP_SECRETS).await;
-        world.accept(&id).await;
-    };
-    let (answer, ()) = tokio::join!(asked, decided);
-    assert!(answer.text.contains("PolicyDenied"), "{}", answer.text);
+    for (lost, expected) in [(false, "PolicyDenied"), (true, "FileNotFound")] {
+        world
+            .policy("a", "  filesystem.*: {tier: autonomous}\n")
+            .await;
+        let write = json!({"path": "secret/key", "content": "k", "create_parents": true});
+        world
+            .tool(&token, "filesystem__write", write)
+            .await
+            .unwrap();
+        let gone = world
+            .tool(&token, "filesystem__delete", json!({"path": "secret/key"}))
+            .await
+            .unwrap();
+        world
+            .policy("a", "  filesystem.*: {tier: approval_required}\n")
+            .await;
+        let trash_path = gone["trash_path"].as_str().unwrap();
+        let params =
+            json!({"name": "filesystem__restore", "arguments": {"trash_path": trash_path}});
+        let asked = world.ask(&token, "tools/call", params);
+        let decided = async {
+            let id = world.pending().await;
+            if lost {
+                let name = format!("{}.json", trash_path.rsplit('/').next().unwrap());
+                let trash = world.gateway.layout.trash("agent", "a");
+                std::fs::remove_file(trash.join(name)).unwrap();
+            } else {
+                world.policy("a", KEEP_SECRETS).await;
+            }
+            world.accept(&id).await;
+        };
+        let (answer, ()) = tokio::join!(asked, decided);
+        assert!(answer.text.contains(expected), "{}", answer.text);
+        let workspace = world.gateway.agents.all()[0].workspace.clone();
+        assert!(!Path::new(&workspace).join("secret/key").exists());
+    }
 }
 
 /// An empty data directory with policy files.

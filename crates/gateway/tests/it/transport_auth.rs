@@ -154,3 +154,35 @@ async fn a_rotated_token_ends_its_sessions() {
     assert_eq!(world.on(&token, &session, ping.clone()).await.status, 401);
     assert_eq!(world.on(&rotated.token, &session, ping).await.status, 404);
 }
+
+/// The interim answer to «Expect: 100-continue» comes when the body is asked for: after the token of the
+/// head was accepted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_goes_between_head_and_body_carries_no_call() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::start().await;
+    let token = world.agent("a").await;
+    let body =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "system.time", "params": {}}).to_string();
+    let head = format!(
+        "POST /rpc HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\
+         connection: close\r\n\r\n",
+        world.address,
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).await.unwrap();
+    assert!(interim.starts_with(b"HTTP/1.1 100 Continue"));
+
+    let name = kruxos_types::AgentName::new("a").unwrap();
+    let operator = kruxos_types::Principal::user("operator");
+    world.gateway.rotate_agent(&name, &operator).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("auth.invalid_credentials"), "{answer}");
+    assert!(world.gateway.sessions.all().is_empty());
+}
