@@ -20,7 +20,7 @@ use kruxos_types::{Clock, Tier};
 use serde_json::{Value, json};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -93,6 +93,8 @@ pub enum OpenError {
     Policy(#[from] PolicyLoadError),
 }
 
+/// How long calls at work have to end once the gateway stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// Name of the stored fact that keeps the policy generation.
 const GENERATION_FACT: &str = "policy.generation";
 /// Name of the stored fact that keeps the rate counters.
@@ -183,7 +185,16 @@ impl Gateway {
                 .await;
         }
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(STOP_PATIENCE, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            // Their intents are in the audit log; what they did stays «interrupted» there.
+            tracing::error!(
+                at_work = self.tasks.len(),
+                "calls did not end in time and are left behind"
+            );
+        }
         self.save_rates().await;
         self.save_generation().await;
         if let Err(error) = self.audit.flush().await {

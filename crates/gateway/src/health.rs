@@ -2,7 +2,6 @@
 
 use crate::gateway::Gateway;
 use jiff::Timestamp;
-use kruxos_store::ApprovalState;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -96,8 +95,9 @@ impl Gateway {
         if self.stopping.is_cancelled() {
             services[0] = service("gateway", "degraded", "stopping", now);
         }
-        if let Err(error) = self.audit.flush().await {
-            services[1] = service("audit", "critical", &error.to_string(), now);
+        // Asked for what it knows already: a monitor must not cost a write to the disk.
+        if let Some(cause) = self.audit.stopped() {
+            services[1] = service("audit", "critical", &cause, now);
         }
         services.push(match &approvals {
             Ok(_) => service("state", "healthy", "database answers", now),
@@ -154,12 +154,9 @@ impl Gateway {
 
     /// How many requests wait in a state, for gauges.
     pub(crate) async fn refresh_gauges(&self) {
-        if let Ok(pending) = self
-            .store
-            .approvals(Some(ApprovalState::Pending), None, 10_000)
-            .await
-        {
-            metrics::gauge!("kruxos_approvals_pending").set(gauge(pending.len()));
+        if let Ok(pending) = self.store.pending_approvals(None).await {
+            let pending = usize::try_from(pending).unwrap_or(usize::MAX);
+            metrics::gauge!("kruxos_approvals_pending").set(gauge(pending));
         }
         metrics::gauge!("kruxos_sessions_active").set(gauge(self.sessions.all().len()));
     }

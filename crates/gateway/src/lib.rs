@@ -22,6 +22,7 @@ mod housekeeping;
 pub mod layout;
 mod lifecycle;
 mod limits;
+mod listen;
 pub mod mcp;
 pub mod metrics;
 pub mod policy_files;

@@ -1,23 +1,26 @@
 //! `/health`, `/health/ready` and `/metrics` on a port of their own.
 
 use crate::gateway::Gateway;
+use crate::listen::Limit;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Extensions, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections at once: a few monitors.
+const LIMIT: Limit = Limit {
+    count: 64,
+    named: "the health port",
+};
 
 /// Serves until the gateway stops.
 pub(crate) async fn serve(gateway: Gateway, listener: TcpListener) {
-    let stopping = gateway.stopping.clone();
-    let served = axum::serve(listener, router(gateway))
-        .with_graceful_shutdown(async move { stopping.cancelled().await })
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the health port failed");
-    }
+    let routes = router(gateway.clone());
+    let meet = |_: &TcpStream, _| Some(Extensions::new());
+    crate::listen::serve(gateway, listener, LIMIT, routes, meet).await;
 }
 
 fn router(gateway: Gateway) -> Router {
@@ -38,13 +41,22 @@ async fn health(State(gateway): State<Gateway>) -> Response {
 }
 
 async fn ready(State(gateway): State<Gateway>) -> Response {
-    let stopping = gateway.stopping.is_cancelled();
-    let status = if stopping {
-        StatusCode::SERVICE_UNAVAILABLE
+    // What refuses every call: neither a stop nor a log that takes nothing ends by itself.
+    let reason = if gateway.stopping.is_cancelled() {
+        Some("the gateway is stopping".to_owned())
     } else {
-        StatusCode::OK
+        gateway
+            .audit
+            .stopped()
+            .map(|cause| format!("the audit log has stopped: {cause}"))
     };
-    (status, Json(json!({"ready": !stopping}))).into_response()
+    match reason {
+        None => (StatusCode::OK, Json(json!({"ready": true}))).into_response(),
+        Some(reason) => {
+            let body = Json(json!({"ready": false, "reason": reason}));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
 }
 
 async fn metrics(State(gateway): State<Gateway>) -> Response {

@@ -58,6 +58,9 @@ mod exit {
     pub(super) const PORT: u8 = 9;
 }
 
+/// How long threads that still wait for a disk hold up the end of the process.
+const LAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let (options, first_try) = match arguments.mode {
@@ -75,7 +78,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(&options, first_try)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(&options, first_try));
+            // A thread that hangs on a dead disk must not keep the process; its call was left behind.
+            runtime.shutdown_timeout(LAST_PATIENCE);
+            outcome
+        }
         Err(error) => Err((exit::FAILED, format!("cannot start the runtime: {error}"))),
     };
     match outcome {
@@ -116,8 +124,13 @@ async fn run(options: &Options, first_try: bool) -> Result<(), (u8, String)> {
             .map_err(|error| (exit::FAILED, error.to_string())),
         Err(error) => Err(error),
     };
-    gateway.stop().await;
-    waited
+    tokio::select! {
+        () = gateway.stop() => waited,
+        () = second_signal() => Err((
+            exit::FAILED,
+            "stopped at once by a second signal; calls at work were left behind".to_owned(),
+        )),
+    }
 }
 
 fn configuration(options: &Options) -> Result<Config, ConfigError> {
@@ -191,6 +204,20 @@ async fn until_stopped(gateway: &Gateway) -> std::io::Result<()> {
         () = gateway.stopping.cancelled() => tracing::info!("asked to stop"),
     }
     Ok(())
+}
+
+/// Resolves when the operator does not want to wait for calls at work.
+async fn second_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 fn open_failure(error: OpenError) -> (u8, String) {

@@ -1,5 +1,6 @@
 //! JSON-RPC 2.0 as MCP uses it: reading one message, writing answers and notifications.
 
+use kruxos_types::CallError;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -123,6 +124,21 @@ impl Fault {
         self
     }
 
+    /// The structured error of a fault that brings none of its own: every refusal has one.
+    fn structured(&self) -> CallError {
+        let (field, expected) = match self.code {
+            PARSE_ERROR => ("message", "one JSON-RPC 2.0 message, as JSON in UTF-8"),
+            INVALID_REQUEST => ("message", "a JSON-RPC 2.0 request, notification or answer"),
+            METHOD_NOT_FOUND => ("method", "a method that this door serves"),
+            INVALID_PARAMS => ("params", "the parameters of the method"),
+            HEADER_MISMATCH => ("headers", "headers that say the same as the body"),
+            MISSING_CAPABILITY => ("capabilities", "a client that declares what it asks for"),
+            UNSUPPORTED_VERSION => ("protocolVersion", "a revision that is served"),
+            _ => return CallError::internal_failure(&self.message),
+        };
+        CallError::invalid_input(field, &self.message, expected)
+    }
+
     /// The answer. Its id is null where none could be read, as JSON-RPC asks.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -130,13 +146,20 @@ impl Fault {
         struct Body<'a> {
             code: i32,
             message: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            data: Option<&'a serde_json::Value>,
+            data: &'a serde_json::Value,
         }
+        let made;
+        let data = match &self.data {
+            Some(data) => data,
+            None => {
+                made = self.structured().to_json();
+                &made
+            }
+        };
         let body = Body {
             code: self.code,
             message: &self.message,
-            data: self.data.as_ref(),
+            data,
         };
         let error = to_text(&body);
         let id = self.id.as_ref().map_or("null", RequestId::as_json);

@@ -5,6 +5,7 @@ use super::credentials::{from_head, from_meta};
 use super::http::{Http, UNPROVED_BODY_BYTES, ends, toolset};
 use super::metered::Metered;
 use super::refusal;
+use crate::listen::Slot;
 use crate::mcp::wire::{INVALID_REQUEST, text_of};
 use crate::mcp::{Change, Era, Fault, Message as Incoming, Outbox, Outgoing, Peer, Reply};
 use crate::session::{AgentSession, Attached};
@@ -21,12 +22,12 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use kruxos_types::CallError;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver as Changes;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -88,7 +89,7 @@ pub(crate) async fn upgrade(http: Arc<Http>, request: Request) -> Result<Respons
     let setup = Setup {
         toolset: toolset(&http, &parts.uri)?,
         client: client(&parts.headers),
-        slot: parts.extensions.remove::<Arc<OwnedSemaphorePermit>>(),
+        slot: parts.extensions.remove::<Slot>(),
         ends,
         http,
     };
@@ -178,7 +179,7 @@ struct Setup {
     toolset: Option<Arc<str>>,
     client: String,
     /// The connection's place among `server.max_connections`.
-    slot: Option<Arc<OwnedSemaphorePermit>>,
+    slot: Option<Slot>,
 }
 
 impl Setup {
@@ -224,6 +225,7 @@ impl Setup {
             out,
             messages,
             at_work: AtWork::new(),
+            ready: VecDeque::new(),
             heard: Instant::now(),
             pinged: None,
             alarm: Box::pin(sleep_until(Instant::now() + PING_EVERY)),
@@ -285,6 +287,8 @@ struct Connection {
     messages: Receiver<Outgoing>,
     changes: Changes<Arc<crate::events::Event>>,
     at_work: AtWork,
+    /// Answers that came while something else was being written.
+    ready: VecDeque<Reply>,
     heard: Instant,
     /// When a ping went out that nothing was heard after.
     pinged: Option<Instant>,
@@ -323,10 +327,13 @@ impl Connection {
             .link
             .as_ref()
             .is_some_and(|link| link.is_initialized());
+        if let Some(reply) = self.ready.pop_front() {
+            return self.answer(socket, reply).await;
+        }
         tokio::select! {
             biased;
             () = self.attached.close.cancelled() => self.leave(socket).await,
-            Some(message) = self.messages.recv() => put(socket, message).await,
+            Some(message) = self.messages.recv() => self.put(socket, message).await,
             Some(reply) = self.at_work.next(), if !self.at_work.is_empty() => {
                 self.answer(socket, reply).await
             }
@@ -390,13 +397,37 @@ impl Connection {
     /// Writes an answer after everything that was said before it.
     async fn answer(&mut self, socket: &mut Socket, reply: Reply) -> Next {
         while let Ok(message) = self.messages.try_recv() {
-            if let Next::Gone = put(socket, message).await {
+            if let Next::Gone = self.put(socket, message).await {
                 return Next::Gone;
             }
         }
         match reply.text {
-            Some(text) => written(write(socket, Message::text(text)).await),
+            Some(text) => self.write(socket, Message::text(text)).await,
             None => Next::Go,
+        }
+    }
+
+    /// Writes one frame. A client that reads slowly holds up what it is told and not what is done for
+    /// it: its calls, which may hold what others wait for, go on meanwhile.
+    async fn write(&mut self, socket: &mut Socket, message: Message) -> Next {
+        let sent = write(socket, message);
+        tokio::pin!(sent);
+        loop {
+            tokio::select! {
+                biased;
+                good = &mut sent => return if good { Next::Go } else { Next::Gone },
+                Some(reply) = self.at_work.next(), if !self.at_work.is_empty() => {
+                    self.ready.push_back(reply);
+                }
+            }
+        }
+    }
+
+    async fn put(&mut self, socket: &mut Socket, message: Outgoing) -> Next {
+        match message {
+            Outgoing::Message(text) => self.write(socket, Message::text(text)).await,
+            #[cfg(feature = "conformance-fixtures")]
+            Outgoing::BreakStream => Next::Go,
         }
     }
 
@@ -414,7 +445,7 @@ impl Connection {
             .map(|link| link.log_level())
             .unwrap_or_default();
         match change.and_then(|change| change.legacy(level)) {
-            Some(text) => written(write(socket, Message::text(text)).await),
+            Some(text) => self.write(socket, Message::text(text)).await,
             None => Next::Go,
         }
     }
@@ -438,7 +469,8 @@ impl Connection {
         }
         self.pinged = Some(now);
         self.alarm.as_mut().reset(now + PONG_WITHIN);
-        written(write(socket, Message::Ping(axum::body::Bytes::new())).await)
+        self.write(socket, Message::Ping(axum::body::Bytes::new()))
+            .await
     }
 
     /// The connection must end. When its session ends, held calls are answered first.
@@ -447,6 +479,11 @@ impl Connection {
             return Next::Close(close_frame(CLOSE_CONFLICT.into(), &self.attached.reason()));
         }
         let deadline = Instant::now() + DRAIN;
+        while let Some(reply) = self.ready.pop_front() {
+            if let Next::Gone = self.answer(socket, reply).await {
+                return Next::Gone;
+            }
+        }
         while !self.at_work.is_empty() {
             match tokio::time::timeout_at(deadline, self.at_work.next()).await {
                 Ok(Some(reply)) => {
@@ -479,18 +516,6 @@ fn era(peer: &Peer, message: &Incoming<'_>) -> Era {
         }
         _ => Era::Legacy,
     }
-}
-
-async fn put(socket: &mut Socket, message: Outgoing) -> Next {
-    match message {
-        Outgoing::Message(text) => written(write(socket, Message::text(text)).await),
-        #[cfg(feature = "conformance-fixtures")]
-        Outgoing::BreakStream => Next::Go,
-    }
-}
-
-fn written(good: bool) -> Next {
-    if good { Next::Go } else { Next::Gone }
 }
 
 /// Writes one frame; false when the client is gone or does not read.

@@ -16,6 +16,7 @@ mod cases;
 mod fields;
 mod framing;
 mod policy_files;
+mod shutdown;
 mod stage;
 mod websocket;
 mod wire;

@@ -208,3 +208,38 @@ fn the_directory_of_agents_taken_away_takes_no_rule_away() {
     assert_eq!(tier(&mut control), "blocked");
     stage.finish();
 }
+
+#[test]
+fn the_explanation_of_a_call_with_two_paths_names_the_one_that_decides() {
+    let rules = "capabilities:\n  filesystem.*:\n    rules:\n      - {condition: {path_prefix: secret}, tier: blocked}\n    tier: autonomous\n";
+    let stage = Stage::new(rules);
+    let mut control = stage.daemon.control().unwrap();
+    let mut ask = |capability: &str, inputs: Value| {
+        let question =
+            json!({"capability": capability, "agent": "default-agent", "inputs": inputs});
+        control
+            .request("POST", "/check-policy", Some(&question))
+            .unwrap()
+    };
+    for (source, destination, tier, path) in [
+        ("secret/a", "b", "blocked", json!("source")),
+        ("a", "secret/b", "blocked", json!("destination")),
+        ("secret/a", "secret/b", "blocked", Value::Null),
+        ("a", "b", "autonomous", Value::Null),
+    ] {
+        let inputs = json!({"source": source, "destination": destination});
+        let told = ask("filesystem.copy", inputs).body;
+        assert_eq!(told["tier"], tier, "{told}");
+        let layers = told["layers"].as_array().unwrap();
+        let own = layers
+            .iter()
+            .find(|layer| layer["layer"] == "agent")
+            .unwrap();
+        assert_eq!(own["path"], path, "{told}");
+    }
+    let lost = json!({"trash_path": "/trash/d0193f2a4b7c-abcdefghij23"});
+    let answer = ask("filesystem.restore", lost);
+    assert_eq!(answer.body["error_type"], "FileNotFound", "{answer:?}");
+    assert_eq!(ask("filesystem.restore", json!({})).status, 200);
+    stage.finish();
+}

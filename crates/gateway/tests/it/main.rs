@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod approvals;
+mod audit_content;
 mod mcp_approvals;
 mod mcp_legacy;
 mod mcp_modern;
