@@ -16,7 +16,8 @@ What an agent can call. On MCP the dots of a name become `__`: `filesystem.read`
 every capability may return those marked «any capability» in [the error catalogue](errors.md). Capabilities
 marked *planned* are defined but neither listed nor callable yet.
 
-Lengths of texts are in bytes of UTF-8. Unknown arguments are refused.
+Lengths of texts are in bytes of UTF-8. Unknown arguments are refused. Of fields marked *(content)* the audit
+log keeps size and SHA-256 only.
 ";
 
 /// The page.
@@ -199,6 +200,9 @@ fn described(spec: &FieldSpec) -> String {
         let _ = write!(text, " Matches `{}`.", cell(pattern));
     }
     members(&mut text, spec.schema.as_ref());
+    if spec.content {
+        text.push_str(" *(content)*");
+    }
     text
 }
 

@@ -21,5 +21,5 @@ pub use log::{
     MIN_SEGMENT_BYTES, Options, Position,
 };
 pub use recovery::{ChainBreak, Recovery};
-pub use redact::redact;
+pub use redact::{content_summary, redact};
 pub use verify::{Report, verify};

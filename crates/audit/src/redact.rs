@@ -1,5 +1,9 @@
 //! What never reaches the disk: secrets, recognised by the name of their field or by their shape, and
-//! the contents of files and bodies, of which size and SHA-256 stay.
+//! contents, of which size and SHA-256 stay.
+//!
+//! Which inputs and outputs of a capability are content, its definition says; whoever makes the record
+//! puts [`content_summary`] in their place. The few names that this module knows are a net below that,
+//! for objects that no definition describes.
 
 use data_encoding::HEXLOWER;
 use kruxos_types::Object;
@@ -25,7 +29,7 @@ const SECRET_NAMES: &[(&str, bool)] = &[
     ("passphrase", true),
     ("cookie", true),
 ];
-/// Fields that hold the content of a file, a message or a request. Stored as `{size, sha256}`.
+/// Fields that hold content wherever they are, such as in the arguments of a call inside another.
 const CONTENT_NAMES: [&str; 3] = ["content", "body", "stdin"];
 /// Fields whose 64 hex digits are a digest, not a token.
 const DIGEST_NAMES: [&str; 7] = [
@@ -122,8 +126,8 @@ impl Redactor {
             if is_secret(field, item) || (field != name && is_secret(name, item)) {
                 changed.push((name, Value::String(marker(field))));
             } else if !self.include_content && CONTENT_NAMES.contains(&name.as_str()) {
-                if let Some(summary) = summary(item) {
-                    changed.push((name, summary));
+                if !is_summary(item) {
+                    changed.push((name, content_summary(item)));
                 }
             } else if let Some(new) = self.value(item, field) {
                 changed.push((name, new));
@@ -199,26 +203,65 @@ fn secret_name(name: &str) -> Option<bool> {
     found
 }
 
-/// `{size, sha256}` of a text's bytes, or of the compact JSON of anything else but null.
-fn summary(item: &Value) -> Option<Value> {
-    let bytes = match item {
-        Value::Null => return None,
-        Value::String(text) => Cow::Borrowed(text.as_bytes()),
-        // A body that was summarised before it came here.
-        Value::Object(map)
-            if map.len() == 2 && map.contains_key("size") && map.contains_key("sha256") =>
-        {
-            return None;
+/// What the log keeps of content: `{size, sha256}` of a text's bytes, or of the compact JSON of anything
+/// else. Null is no content and stays.
+#[must_use]
+pub fn content_summary(item: &Value) -> Value {
+    let mut bytes = Summed::default();
+    match item {
+        Value::Null => return Value::Null,
+        Value::String(text) => bytes.add(text.as_bytes()),
+        other => {
+            // Neither the sink nor a value that was made of JSON fails.
+            if let Err(error) = serde_json::to_writer(&mut bytes, other) {
+                tracing::error!(%error, "content could not be summed up whole");
+            }
         }
-        other => Cow::Owned(other.to_string().into_bytes()),
-    };
+    }
     let mut summary = Object::new();
-    summary.insert("size".to_owned(), Value::from(bytes.len()));
-    summary.insert(
-        "sha256".to_owned(),
-        Value::from(HEXLOWER.encode(&Sha256::digest(&bytes))),
-    );
-    Some(Value::Object(summary))
+    summary.insert("size".to_owned(), Value::from(bytes.size));
+    let digest = HEXLOWER.encode(&bytes.hash.finalize());
+    summary.insert("sha256".to_owned(), Value::from(digest));
+    Value::Object(summary)
+}
+
+/// Whether there is nothing left to sum up.
+fn is_summary(item: &Value) -> bool {
+    match item {
+        Value::Null => true,
+        Value::Object(map) => {
+            let digest = map.get("sha256").and_then(Value::as_str);
+            map.len() == 2
+                && map.get("size").is_some_and(Value::is_u64)
+                && digest.is_some_and(|hex| hex.len() == HEX_TOKEN)
+        }
+        _ => false,
+    }
+}
+
+/// Size and hash of what is written to it.
+#[derive(Default)]
+struct Summed {
+    size: u64,
+    hash: Sha256,
+}
+
+impl Summed {
+    fn add(&mut self, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
+        self.hash.update(bytes);
+    }
+}
+
+impl std::io::Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.add(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The text without what looks like a credential, or `None` when it holds none.
@@ -406,7 +449,30 @@ mod tests {
         assert_eq!(stored["body"]["size"], 7);
         assert_eq!(stored["stdin"], Value::Null);
         assert_eq!(value(&stored, false), None, "summaries stay as they are");
+        // What only looks like one is content, and a summary of a secret says too much of it.
+        let posed = json!({"body": {"size": "hunter2", "sha256": "hunter2"}});
+        assert!(
+            !value(&posed, false)
+                .unwrap()
+                .to_string()
+                .contains("hunter2")
+        );
+        let pair = json!({"key": "db_password", "value": content_summary(&json!("hunter2"))});
+        assert_eq!(
+            value(&pair, false).unwrap()["value"],
+            "[REDACTED:db_password]"
+        );
         assert_eq!(value(&json, true), None);
+    }
+
+    #[test]
+    fn a_summary_is_of_the_text_or_of_compact_json() {
+        let of = |json: Value| content_summary(&json);
+        assert_eq!(of(json!(null)), json!(null));
+        assert_eq!(of(json!("äb"))["size"], 3);
+        let list = of(json!({"b": [1, "x"], "a": null}));
+        let compact = of(json!(r#"{"a":null,"b":[1,"x"]}"#));
+        assert_eq!(list, compact);
     }
 
     proptest! {

@@ -84,6 +84,7 @@ fn compiled(field: FieldSource, side: Side) -> Field {
         kind: field.spec.kind,
         required: schema::is_required(&field.spec, side),
         nullable: field.spec.nullable,
+        content: field.spec.content,
         default: field.spec.default,
         description: field.spec.description,
         name: field.name,

@@ -128,6 +128,9 @@ pub struct Field {
     pub required: bool,
     /// Whether it may be `null`.
     pub nullable: bool,
+    /// Whether it holds what somebody wrote, stored or received (the text of a file or a message, the
+    /// body of a request, a stored value, a program's output) rather than facts about it.
+    pub content: bool,
     /// What is used when it is not.
     pub default: Option<Value>,
     /// For the model and the documentation.
@@ -201,6 +204,18 @@ impl Definition {
         error.spec().common || self.recovery_for(error).is_some()
     }
 
+    /// Whether an input of this name holds content: see [`Field::content`].
+    #[must_use]
+    pub fn is_content_input(&self, name: &str) -> bool {
+        is_content(&self.inputs, name)
+    }
+
+    /// Whether an output of this name holds content: see [`Field::content`].
+    #[must_use]
+    pub fn is_content_output(&self, name: &str) -> bool {
+        is_content(&self.outputs, name)
+    }
+
     /// The capability's own recovery actions for an error that it declares.
     #[must_use]
     pub fn recovery_for(&self, error: ErrorType) -> Option<&[RecoveryAction]> {
@@ -210,4 +225,10 @@ impl Definition {
             .find(|declared| declared.error == error)?;
         Some(&declared.recovery)
     }
+}
+
+fn is_content(fields: &[Field], name: &str) -> bool {
+    fields
+        .iter()
+        .any(|field| field.content && field.name == name)
 }

@@ -72,6 +72,9 @@ pub struct FieldSpec {
     /// Any JSON value, in spite of the type's name.
     #[serde(default, skip_serializing_if = "is_false")]
     pub any: bool,
+    /// Holds what somebody wrote, stored or received: the audit log keeps its size and SHA-256 only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub content: bool,
     /// Used when an input is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,

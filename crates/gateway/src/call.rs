@@ -144,6 +144,7 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
     match verdict.tier() {
         Tier::Autonomous | Tier::Notify => {
             let record = record(
+                gateway,
                 caller,
                 &admitted,
                 decision.audited.clone(),
@@ -165,6 +166,7 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
         Tier::Blocked => {
             let error = denied(&admitted, &decision.json);
             let mut record = record(
+                gateway,
                 caller,
                 &admitted,
                 decision.audited.clone(),
@@ -296,8 +298,11 @@ pub(crate) async fn finish(
         Outcome::Error
     };
     let (output_summary, metadata) = match &result {
-        Ok(output) => (Some(crate::summary::of_output(output)), Object::new()),
-        Err(error) => (None, crate::summary::of_error(error)),
+        Ok(output) => (
+            Some(crate::summary::of_output(definition, output)),
+            Object::new(),
+        ),
+        Err(error) => (None, gateway.recorded_error(Some(definition), error)),
     };
     let finished = Finished {
         status,
@@ -357,7 +362,8 @@ async fn refuse(
         interface: Some(caller.interface),
         kind: Kind::Call,
         capability: Some(admitted.map_or(name, |known| known.definition.name.to_string())),
-        inputs: admitted.map(|known| Value::Object(known.inputs.clone())),
+        inputs: admitted
+            .map(|known| gateway.recorded_inputs(Some(known.definition), &known.inputs)),
         output_summary: None,
         status: Status::Error,
         policy_decision: None,
@@ -385,7 +391,9 @@ async fn answer_refusal(
 ) -> CallAnswer {
     record.status = status;
     record.duration_us = Some(micros(started));
-    record.metadata.extend(crate::summary::of_error(&error));
+    let name = record.capability.as_deref().unwrap_or_default();
+    let facts = gateway.recorded_error(gateway.catalog.get(name), &error);
+    record.metadata.extend(facts);
     match gateway.audit.append(record, Durability::Soon).await {
         Ok(_) => CallAnswer::Failed(error),
         Err(failure) => CallAnswer::Failed(unaudited(&failure)),
@@ -410,6 +418,7 @@ pub(crate) fn query<'a>(
 
 /// The record that a call's entries start from.
 pub(crate) fn record(
+    gateway: &Gateway,
     caller: &Caller,
     admitted: &Admitted,
     decision: impl Into<Part>,
@@ -424,7 +433,7 @@ pub(crate) fn record(
         interface: Some(caller.interface),
         kind: Kind::Call,
         capability: Some(admitted.definition.name.to_string()),
-        inputs: Some(Value::Object(admitted.inputs.clone())),
+        inputs: Some(gateway.recorded_inputs(Some(admitted.definition), &admitted.inputs)),
         output_summary: None,
         status: Status::Pending,
         policy_decision: Some(decision.into()),

@@ -67,6 +67,31 @@ pub const KEYS: &[Key] = &[
         "Open connections on the agent port. Default 1024.",
     ),
     key(
+        "server.head_timeout_seconds",
+        false,
+        "A request's head must arrive within this; an idle connection is closed after it. On every listener. Default 30.",
+    ),
+    key(
+        "server.body_timeout_seconds",
+        false,
+        "A request's body must arrive within this. On every listener. Default 60.",
+    ),
+    key(
+        "server.write_timeout_seconds",
+        false,
+        "A client that takes nothing of what it is sent for this long is disconnected. Default 10.",
+    ),
+    key(
+        "server.ping_seconds",
+        false,
+        "A WebSocket that was silent for this long is pinged. Default 30.",
+    ),
+    key(
+        "server.pong_seconds",
+        false,
+        "A WebSocket that does not answer a ping within this is closed. Default 10.",
+    ),
+    key(
         "server.max_calls_per_session",
         false,
         "Calls at work at once for one agent session. Default 64.",
@@ -216,6 +241,11 @@ pub struct Server {
     pub allow_query_token: bool,
     pub max_message_bytes: usize,
     pub max_connections: usize,
+    pub head_timeout_seconds: u64,
+    pub body_timeout_seconds: u64,
+    pub write_timeout_seconds: u64,
+    pub ping_seconds: u64,
+    pub pong_seconds: u64,
     pub max_calls_per_session: usize,
     pub toolsets: BTreeMap<String, Vec<String>>,
 }
@@ -231,6 +261,11 @@ impl Default for Server {
             allow_query_token: false,
             max_message_bytes: 16 * 1024 * 1024,
             max_connections: 1024,
+            head_timeout_seconds: 30,
+            body_timeout_seconds: 60,
+            write_timeout_seconds: 10,
+            ping_seconds: 30,
+            pong_seconds: 10,
             max_calls_per_session: 64,
             toolsets: BTreeMap::new(),
         }
@@ -444,6 +479,9 @@ pub enum ConfigError {
     },
 }
 
+/// Longest timeout of a connection: an hour. A client that needs more is not there any more.
+const MAX_TIMEOUT_SECONDS: u64 = 3600;
+
 /// A configuration file is a page of text; a larger one is a mistake.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
@@ -551,6 +589,26 @@ impl Config {
         }
         if self.server.max_connections == 0 || self.server.max_calls_per_session == 0 {
             return refuse("server.max_connections", "limits must be at least 1");
+        }
+        for (path, seconds) in [
+            (
+                "server.head_timeout_seconds",
+                self.server.head_timeout_seconds,
+            ),
+            (
+                "server.body_timeout_seconds",
+                self.server.body_timeout_seconds,
+            ),
+            (
+                "server.write_timeout_seconds",
+                self.server.write_timeout_seconds,
+            ),
+            ("server.ping_seconds", self.server.ping_seconds),
+            ("server.pong_seconds", self.server.pong_seconds),
+        ] {
+            if !(1..=MAX_TIMEOUT_SECONDS).contains(&seconds) {
+                return refuse(path, &format!("must be 1 to {MAX_TIMEOUT_SECONDS}"));
+            }
         }
         if !(64 * 1024..=1024 * 1024 * 1024).contains(&self.audit.segment_bytes) {
             return refuse("audit.segment_bytes", "must be 65536 to 1073741824");

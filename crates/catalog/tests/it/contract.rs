@@ -150,3 +150,66 @@ fn every_example_is_admitted() {
     }
     assert!(examples >= 92, "{examples}");
 }
+
+/// Names that say that a field holds what somebody wrote, stored or received. A new field of such a name
+/// must be marked, or the audit log would keep it whole.
+const CONTENT_NAMES: [&str; 20] = [
+    "alerts",
+    "body",
+    "briefing",
+    "changes",
+    "commits",
+    "content",
+    "diff",
+    "message",
+    "messages",
+    "previous_value",
+    "replace",
+    "stderr",
+    "stderr_summary",
+    "stdin",
+    "stdout",
+    "stdout_summary",
+    "text",
+    "thread_replies",
+    "value",
+    "versions",
+];
+
+#[test]
+fn what_holds_content_is_marked_in_every_definition() {
+    let mut marked = 0;
+    for definition in Catalog::builtin().all() {
+        for field in definition.inputs.iter().chain(&definition.outputs) {
+            marked += usize::from(field.content);
+            let says_so =
+                CONTENT_NAMES.contains(&field.name.as_str()) || field_takes_anything(field);
+            assert!(
+                field.content || !says_so,
+                "{}: mark `{}` with `content: true`",
+                definition.name,
+                field.name
+            );
+        }
+        for field in &definition.inputs {
+            assert_eq!(
+                definition.is_content_input(&field.name),
+                field.content,
+                "{}",
+                definition.name
+            );
+        }
+    }
+    assert!(marked >= 49, "{marked}");
+    let edit = Catalog::builtin().get("filesystem.edit").unwrap();
+    assert!(edit.is_content_input("pattern") && edit.is_content_output("diff"));
+    // What an agent looked for is a fact about the call.
+    let search = Catalog::builtin().get("filesystem.search_content").unwrap();
+    assert!(!search.is_content_input("pattern") && search.is_content_output("matches"));
+    assert!(!edit.is_content_input("path") && !edit.is_content_output("per_file"));
+}
+
+/// `any: true`: whatever JSON the caller chose to keep.
+fn field_takes_anything(field: &kruxos_catalog::Field) -> bool {
+    field.kind == kruxos_catalog::FieldType::Object && field.schema.get("type").is_none()
+}

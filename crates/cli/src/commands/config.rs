@@ -260,13 +260,15 @@ async fn check_policy(
             Some(line) => format!("{}:{line}", text(&layer["file"])),
             None => text(&layer["file"]),
         };
+        // Of a call with several paths, the one that makes the rule answer.
+        let by = layer["path"].as_str().map(|path| format!(" (by {path})"));
         vec![
             winner.to_owned(),
             text(&layer["layer"]),
             text_or(&layer["tier"], "-"),
             text(&layer["force"]),
             place,
-            text(&layer["rule"]),
+            text(&layer["rule"]) + by.as_deref().unwrap_or_default(),
             text(&layer["reason"]),
         ]
     });

@@ -1,6 +1,6 @@
 //! One execution of an approved call.
 
-use super::{entry, facts, interface};
+use super::{entry, facts, interface, recorded_inputs};
 use crate::call::{Admitted, CallAnswer, Caller, micros};
 use crate::events::EventType;
 use crate::gateway::Gateway;
@@ -45,7 +45,10 @@ async fn refused(
 ) -> CallAnswer {
     let mut record = entry(claimed.approval(), Kind::Call, Status::Error);
     record.duration_us = Some(micros(started));
-    record.metadata.extend(crate::summary::of_error(&error));
+    record.inputs = Some(recorded_inputs(gateway, claimed.approval()));
+    let definition = gateway.catalog.get(&claimed.approval().capability);
+    let facts = gateway.recorded_error(definition, &error);
+    record.metadata.extend(facts);
     match gateway.audit.append(record, Durability::Waited).await {
         Ok(_) => CallAnswer::Failed(error),
         Err(failure) => CallAnswer::Failed(crate::call::unaudited(&failure)),
@@ -80,7 +83,8 @@ async fn run_claimed(gateway: &Gateway, claimed: &ClaimedApproval, started: Inst
     let query = crate::call::query(gateway, &caller, &admitted);
     let explanation = policy.explain(&query, &gateway.rates);
     let decision = serde_json::to_value(&explanation).unwrap_or(Value::Null);
-    let mut record = crate::call::record(&caller, &admitted, decision.clone(), Object::new());
+    let mut record =
+        crate::call::record(gateway, &caller, &admitted, decision.clone(), Object::new());
     record.metadata.extend(facts(approval));
     let begun = match crate::call::begin(gateway, definition, record).await {
         Ok(begun) => begun,

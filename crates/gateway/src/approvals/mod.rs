@@ -109,6 +109,7 @@ async fn request_for(
         }
     };
     let mut entry = entry(&approval, Kind::Call, Status::Pending);
+    entry.inputs = Some(recorded_inputs(gateway, &approval));
     entry.metadata.extend(request.metadata.clone());
     gateway
         .audit
@@ -241,6 +242,15 @@ fn digest(
     data_encoding::HEXLOWER.encode(&Sha256::digest(document.to_string().as_bytes()))
 }
 
+/// The inputs of a request as its audit entries keep them.
+fn recorded_inputs(gateway: &Gateway, approval: &Approval) -> Value {
+    let definition = gateway.catalog.get(&approval.capability);
+    match &approval.inputs {
+        Value::Object(inputs) => gateway.recorded_inputs(definition, inputs),
+        other => kruxos_audit::content_summary(other),
+    }
+}
+
 fn entry(approval: &Approval, kind: Kind, status: Status) -> Record {
     Record {
         actor: approval.principal.clone(),
@@ -248,7 +258,7 @@ fn entry(approval: &Approval, kind: Kind, status: Status) -> Record {
         interface: Some(interface(&approval.interface)),
         kind,
         capability: Some(approval.capability.clone()),
-        inputs: (kind == Kind::Call).then(|| approval.inputs.clone()),
+        inputs: None,
         output_summary: None,
         status,
         policy_decision: (kind == Kind::Call).then(|| approval.rule.clone().into()),

@@ -148,13 +148,22 @@ fn mistakes_are_named_with_their_place_and_the_nearest_name() {
         ("- x", "must be a mapping, not a list"),
         ("---\nname: a\n---\nname: b", "not valid YAML"),
         ("name: {<<: {a: b}}", "not valid YAML"),
-        ("name: !foo x", "1:12 not valid YAML: unsupported tag `!foo`"),
-        ("name: x\nrules: !!python/tuple []", "2:23 not valid YAML: unsupported tag"),
+        (
+            "name: !foo x",
+            "1:12 not valid YAML: unsupported tag `!foo`",
+        ),
+        (
+            "name: x\nrules: !!python/tuple []",
+            "2:23 not valid YAML: unsupported tag",
+        ),
         (
             "rules:\n  - {capability: git.push, tier: !!python/object:os.system autonomous}",
             "not valid YAML: unsupported tag",
         ),
-        ("name: !<tag:example.com,2000:x> y", "not valid YAML: unsupported tag"),
+        (
+            "name: !<tag:example.com,2000:x> y",
+            "not valid YAML: unsupported tag",
+        ),
         (
             "capabilities: {!foo git.push: {tier: notify}}",
             "not valid YAML",
