@@ -4,6 +4,8 @@ mod cx;
 pub mod filesystem;
 mod in_process;
 mod permit;
+pub mod process;
+pub mod program;
 mod session_state;
 mod shapes;
 

@@ -1,0 +1,102 @@
+//! `process.*`: programs in the caller's box, in the foreground or longer than the call, but never
+//! longer than the caller's session.
+
+mod environment;
+mod kill;
+mod list;
+mod logs;
+mod monitor;
+mod output;
+mod run;
+mod table;
+
+use crate::Permit;
+use crate::program::{End, Programs, Running};
+use crate::shapes::arguments;
+use kruxos_catalog::Definition;
+use kruxos_types::{CallError, Clock, ErrorType};
+use serde_json::Value;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use table::Table;
+
+/// The programs of one session: what runs, and what has run as long as its output is kept.
+#[derive(Debug)]
+pub struct Processes {
+    programs: Arc<dyn Programs>,
+    clock: Arc<dyn Clock>,
+    table: Mutex<Table>,
+}
+
+impl Processes {
+    /// None yet.
+    #[must_use]
+    pub fn new(programs: Arc<dyn Programs>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            programs,
+            clock,
+            table: Mutex::default(),
+        }
+    }
+
+    /// How many run now.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.table().running()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, id: &str) -> Result<table::Process, CallError> {
+        self.table()
+            .get(id)
+            .ok_or_else(|| CallError::new(ErrorType::ProcessNotFound).with("process_id", id))
+    }
+}
+
+/// Runs one `process.*` capability.
+///
+/// # Errors
+/// What the capability's definition declares, or a common error.
+pub async fn run(
+    definition: &Definition,
+    permit: Permit,
+    processes: &Processes,
+) -> Result<Value, CallError> {
+    let inputs = permit.spend();
+    match definition.name {
+        "process.run" => run::run(arguments(inputs)?, processes).await,
+        "process.list" => list::run(arguments(inputs)?, processes),
+        "process.monitor" => monitor::run(arguments(inputs)?, processes),
+        "process.logs" => logs::run(arguments(inputs)?, processes).await,
+        "process.kill" => kill::run(arguments(inputs)?, processes).await,
+        other => Err(CallError::internal_failure(format!(
+            "no handler for {other}"
+        ))),
+    }
+}
+
+/// A program's state as the definitions name it.
+fn state(running: &dyn Running) -> &'static str {
+    match running.ended() {
+        None => "running",
+        Some(End::Exited(0)) => "exited",
+        Some(End::Exited(_)) => "failed",
+        Some(End::TimedOut) => "timed_out",
+        Some(End::Signalled(_) | End::Killed | End::Limit { .. }) => "killed",
+    }
+}
+
+/// Its exit code, if it ended by itself.
+fn exit_code(running: &dyn Running) -> Option<i32> {
+    match running.ended() {
+        Some(End::Exited(code)) => Some(code),
+        _ => None,
+    }
+}
+
+/// How long it has run, in milliseconds.
+fn duration_ms(running: &dyn Running) -> u64 {
+    u64::try_from(running.duration().as_millis()).unwrap_or(u64::MAX)
+}
