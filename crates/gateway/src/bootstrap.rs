@@ -74,6 +74,7 @@ impl Prepared {
         let url = format!("http://{}/mcp", listening.agents);
         let workspace = gateway.layout.workspace_root.join(DEFAULT_AGENT);
         let data = gateway.layout.data_dir.display();
+        let kruxos = command();
         let mut text = format!(
             "kruxos {} is running.\n\n  \
              agents connect to   {url}\n  \
@@ -89,7 +90,7 @@ impl Prepared {
             Some(token) => text.push_str(&first_steps(&url, token)),
             None => text.push_str(&format!(
                 "\nThe agent '{DEFAULT_AGENT}' exists already; its token was shown when it was made.\n\
-                 A new one:  kruxos --data-dir {data} agent rotate {DEFAULT_AGENT}\n"
+                 A new one:  {kruxos} --data-dir {data} agent rotate {DEFAULT_AGENT}\n"
             )),
         }
         if let Some(token) = &self.user_token {
@@ -99,12 +100,32 @@ impl Prepared {
         }
         text.push_str(&format!(
             "\nIn another terminal:\n\n  \
-             kruxos --data-dir {data} watch            see every call live\n  \
-             kruxos --data-dir {data} approve list     what waits for you\n  \
-             kruxos --data-dir {data} audit tail       what happened\n\n\
+             {kruxos} --data-dir {data} watch            see every call live\n  \
+             {kruxos} --data-dir {data} approve list     what waits for you\n  \
+             {kruxos} --data-dir {data} audit tail       what happened\n\n\
              Ctrl-C stops it.\n"
         ));
         text
+    }
+}
+
+/// How to call the command line from a shell: by name where the shell finds the one that belongs to this
+/// daemon, else by its path, as after a build that installed nothing.
+fn command() -> String {
+    let Ok(own) = std::env::current_exe() else {
+        return "kruxos".to_owned();
+    };
+    let beside = own.with_file_name("kruxos");
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "PATH is the shell's, not a setting of ours"
+    )]
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|at| at.join("kruxos") == beside));
+    if found || !beside.exists() {
+        "kruxos".to_owned()
+    } else {
+        beside.display().to_string()
     }
 }
 
