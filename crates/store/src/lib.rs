@@ -8,6 +8,7 @@
 mod agents;
 mod alerts;
 mod approvals;
+mod boxes;
 mod db;
 mod error;
 mod migrate;

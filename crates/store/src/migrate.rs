@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_init.sql"),
     include_str!("../migrations/0002_decisions.sql"),
+    include_str!("../migrations/0003_boxes.sql"),
 ];
 
 /// Brings the database to the newest version, all of it or nothing. One with data in it is copied

@@ -5,6 +5,7 @@ mod agents;
 mod alerts;
 mod approvals;
 mod bed;
+mod boxes;
 mod damage;
 mod durability;
 mod state;
