@@ -93,8 +93,10 @@ pub enum OpenError {
     Policy(#[from] PolicyLoadError),
 }
 
-/// How long calls at work have to end once the gateway stops.
+/// How long calls at work have to end once the gateway stops; service managers kill after 90 s.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the disk has to take what is kept after that.
+const KEEP_PATIENCE: Duration = Duration::from_secs(10);
 /// Name of the stored fact that keeps the policy generation.
 const GENERATION_FACT: &str = "policy.generation";
 /// Name of the stored fact that keeps the rate counters.
@@ -176,32 +178,50 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Stops: no new calls, held ones are answered, those at work finish, everything is flushed.
+    /// Stops: no new calls, held ones are answered, those at work finish, everything is flushed. It takes
+    /// at most [`STOP_PATIENCE`] and [`KEEP_PATIENCE`]; calls that are still at work then are left behind,
+    /// and their intents stand in the audit log.
     pub async fn stop(&self) {
+        self.stop_within(STOP_PATIENCE).await;
+    }
+
+    async fn stop_within(&self, patience: Duration) {
         self.stopping.cancel();
-        crate::checkpoints::save_all(self);
-        for session in self.sessions.all() {
-            self.end_session(&session.profile.principal, "gateway stopping")
-                .await;
-        }
-        self.tasks.close();
-        if tokio::time::timeout(STOP_PATIENCE, self.tasks.wait())
+        if tokio::time::timeout(patience, self.wind_down())
             .await
             .is_err()
         {
-            // Their intents are in the audit log; what they did stays «interrupted» there.
             tracing::error!(
                 at_work = self.tasks.len(),
                 "calls did not end in time and are left behind"
             );
         }
-        self.save_rates().await;
-        self.save_generation().await;
-        if let Err(error) = self.audit.flush().await {
-            tracing::error!(%error, "the audit log could not be flushed");
+        let kept = async {
+            self.save_rates().await;
+            self.save_generation().await;
+            if let Err(error) = self.audit.flush().await {
+                tracing::error!(%error, "the audit log could not be flushed");
+            }
+        };
+        if tokio::time::timeout(KEEP_PATIENCE, kept).await.is_err() {
+            tracing::error!("the disk did not take everything in time");
         }
         // Already gone if nothing ever listened.
         drop(std::fs::remove_file(self.layout.control_socket()));
+    }
+
+    async fn wind_down(&self) {
+        let gateway = self.clone();
+        let saved = tokio::task::spawn_blocking(move || crate::checkpoints::save_all(&gateway));
+        if let Err(error) = saved.await {
+            tracing::error!(%error, "checkpoints failed");
+        }
+        for session in self.sessions.all() {
+            self.end_session(&session.profile.principal, "gateway stopping")
+                .await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     pub(crate) fn checkpointing(&self) -> std::sync::MutexGuard<'_, ()> {
@@ -301,4 +321,107 @@ async fn stored_generation(store: &Store) -> Result<(u64, [u8; 32]), StoreError>
         .and_then(|bytes| bytes.try_into().ok())
         .unwrap_or([0; 32]);
     Ok((fact["generation"].as_u64().unwrap_or(0), fingerprint))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use futures_util::poll;
+    use kruxos_audit::{Durability, Kind, Record, Status};
+    use kruxos_store::{ApprovalState, NewApproval};
+    use kruxos_types::{ApprovalId, ErrorType, Object, Principal, SystemClock};
+    use std::pin::pin;
+
+    /// What a test waits for takes milliseconds; this only says where it hangs.
+    const LONG: Duration = Duration::from_secs(30);
+
+    async fn open(directory: &tempfile::TempDir) -> Gateway {
+        let layout = Layout::new(directory.path(), None, None);
+        Gateway::open(Config::default(), layout, Arc::new(SystemClock))
+            .await
+            .unwrap()
+    }
+
+    fn entry() -> Record {
+        Record {
+            actor: Principal::system(),
+            session_id: None,
+            interface: None,
+            kind: Kind::Policy,
+            capability: None,
+            inputs: None,
+            output_summary: None,
+            status: Status::Success,
+            policy_decision: None,
+            duration_us: None,
+            resource_usage: None,
+            metadata: Object::new(),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_call_that_never_ends_does_not_keep_the_gateway_from_stopping() {
+        let directory = tempfile::tempdir().unwrap();
+        let gateway = open(&directory).await;
+        drop(gateway.tasks.spawn(std::future::pending::<()>()));
+        let last = gateway.audit.append(entry(), Durability::Soon).await;
+        let stopped = gateway.stop_within(Duration::from_millis(20));
+        tokio::time::timeout(LONG, stopped).await.expect("it hangs");
+        let durable = gateway.audit.durable_seq();
+        assert!(durable >= Some(last.unwrap().seq), "{durable:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_waits_for_a_decision_is_answered_when_the_gateway_stops() {
+        let directory = tempfile::tempdir().unwrap();
+        let gateway = open(&directory).await;
+        let new = NewApproval {
+            id: ApprovalId::random(),
+            principal: Principal::agent("a"),
+            session_id: "ses_1".to_owned(),
+            interface: "rpc".to_owned(),
+            capability: "system.time".to_owned(),
+            exact_inputs: Object::new(),
+            shown_inputs: json!({}),
+            digest: "d".to_owned(),
+            reason: "a test".to_owned(),
+            rule: json!({}),
+            preview: Value::Null,
+            risk_notes: Vec::new(),
+            expires_at: None,
+        };
+        let made = gateway.store.create_approval(new).await.unwrap();
+        let mut waiting = pin!(gateway.await_approval(&made.id, &made.principal, 100 * LONG));
+        assert!(poll!(&mut waiting).is_pending());
+        gateway.stopping.cancel();
+        let found = tokio::time::timeout(LONG, waiting)
+            .await
+            .expect("it waits on");
+        assert_eq!(found.unwrap().unwrap().state, ApprovalState::Pending);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_session_starts_behind_the_back_of_a_stop() {
+        let directory = tempfile::tempdir().unwrap();
+        let gateway = open(&directory).await;
+        // The stop comes while a session is being made, past the first look at whether it may be.
+        for attempt in 0.. {
+            let principal = Principal::user(&format!("laptop-{attempt}"));
+            let mut made = pin!(gateway.session_of(&principal));
+            if poll!(&mut made).is_ready() {
+                continue;
+            }
+            gateway.stopping.cancel();
+            let error = made.await.unwrap_err();
+            assert_eq!(error.error_type(), ErrorType::ServiceUnavailable);
+            assert!(gateway.sessions.get(&principal).is_none());
+            break;
+        }
+        tokio::time::timeout(LONG, gateway.stop())
+            .await
+            .expect("it hangs");
+        let late = gateway.session_of(&Principal::user("late")).await;
+        assert!(late.is_err() && gateway.sessions.all().is_empty());
+    }
 }

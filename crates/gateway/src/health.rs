@@ -2,6 +2,7 @@
 
 use crate::gateway::Gateway;
 use jiff::Timestamp;
+use kruxos_audit::MAX_QUEUED;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -98,6 +99,10 @@ impl Gateway {
         // Asked for what it knows already: a monitor must not cost a write to the disk.
         if let Some(cause) = self.audit.stopped() {
             services[1] = service("audit", "critical", &cause, now);
+        } else if self.audit.queued() > MAX_QUEUED / 2 {
+            let queued = self.audit.queued();
+            let details = format!("{queued} of {MAX_QUEUED} entries wait for the disk");
+            services[1] = service("audit", "degraded", &details, now);
         }
         services.push(match &approvals {
             Ok(_) => service("state", "healthy", "database answers", now),

@@ -41,22 +41,27 @@ async fn health(State(gateway): State<Gateway>) -> Response {
 }
 
 async fn ready(State(gateway): State<Gateway>) -> Response {
-    // What refuses every call: neither a stop nor a log that takes nothing ends by itself.
-    let reason = if gateway.stopping.is_cancelled() {
-        Some("the gateway is stopping".to_owned())
-    } else {
-        gateway
-            .audit
-            .stopped()
-            .map(|cause| format!("the audit log has stopped: {cause}"))
-    };
-    match reason {
+    match unready(&gateway).await {
         None => (StatusCode::OK, Json(json!({"ready": true}))).into_response(),
         Some(reason) => {
             let body = Json(json!({"ready": false, "reason": reason}));
             (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
         }
     }
+}
+
+/// Why calls would be refused, if they would.
+async fn unready(gateway: &Gateway) -> Option<String> {
+    if gateway.stopping.is_cancelled() {
+        return Some("the gateway is stopping".to_owned());
+    }
+    if let Some(cause) = gateway.audit.stopped() {
+        return Some(format!("the audit log has stopped: {cause}"));
+    }
+    let answers = gateway.store.pending_approvals(None).await;
+    answers
+        .err()
+        .map(|error| format!("the database does not answer: {error}"))
 }
 
 async fn metrics(State(gateway): State<Gateway>) -> Response {

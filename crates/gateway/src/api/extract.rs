@@ -2,7 +2,9 @@
 
 use super::error::ApiError;
 use super::{MAX_BODY_BYTES, Operator};
+use crate::listen::came_too_slowly;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -33,12 +35,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         let bytes = Bytes::from_request(request, state)
             .await
-            .map_err(|rejection| {
-                let reason = rejection.body_text();
-                let expected = format!("at most {MAX_BODY_BYTES} bytes");
-                let error = CallError::invalid_input("body", &reason, &expected);
-                ApiError::new(rejection.status(), error)
-            })?;
+            .map_err(|rejection| unread(&rejection))?;
         let value = serde_json::from_slice(&bytes).map_err(|error| {
             ApiError::invalid(
                 "body",
@@ -48,6 +45,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         })?;
         Ok(Self(value))
     }
+}
+
+/// Why a body was not read.
+fn unread(rejection: &BytesRejection) -> ApiError {
+    let (status, reason) = match came_too_slowly(rejection) {
+        true => (
+            StatusCode::REQUEST_TIMEOUT,
+            "did not arrive in time (server.body_timeout_seconds)".to_owned(),
+        ),
+        false => (rejection.status(), rejection.body_text()),
+    };
+    let expected = format!("at most {MAX_BODY_BYTES} bytes");
+    ApiError::new(status, CallError::invalid_input("body", &reason, &expected))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -69,6 +69,7 @@ impl Gateway {
             tokio::select! {
                 _ = changed.changed() => {}
                 () = tokio::time::sleep_until(deadline) => return Ok(approval),
+                () = self.stopping.cancelled() => return Ok(approval),
             }
         }
     }

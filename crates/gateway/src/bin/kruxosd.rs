@@ -1,6 +1,7 @@
 //! The daemon. `kruxos up` and `kruxos gateway` start it; it is not meant to be typed.
 
 use clap::{Args, Parser, Subcommand};
+use kruxos_audit::AuditLog;
 use kruxos_gateway::config::{Config, ConfigError, LogFormat};
 use kruxos_gateway::gateway::{Gateway, OpenError};
 use kruxos_gateway::layout::{Layout, LayoutError};
@@ -9,8 +10,9 @@ use kruxos_types::SystemClock;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[derive(Debug, Parser)]
 #[command(name = "kruxosd", version, about = "The kruxos gateway daemon")]
@@ -59,7 +61,10 @@ mod exit {
 }
 
 /// How long threads that still wait for a disk hold up the end of the process.
-const LAST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a run ended: nothing, or the exit code and what to say.
+type Ended = Result<(), (u8, String)>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -77,16 +82,20 @@ fn main() -> ExitCode {
         .max_blocking_threads(64)
         .enable_all()
         .build();
-    let outcome = match runtime {
+    let ended = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(run(&options, first_try));
+            let mut log = None;
+            let ended = runtime.block_on(run(&options, first_try, &mut log));
             // A thread that hangs on a dead disk must not keep the process; its call was left behind.
             runtime.shutdown_timeout(LAST_PATIENCE);
-            outcome
+            if let Some(log) = log {
+                close(log);
+            }
+            ended
         }
         Err(error) => Err((exit::FAILED, format!("cannot start the runtime: {error}"))),
     };
-    match outcome {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => {
             let mut stderr = std::io::stderr().lock();
@@ -96,12 +105,33 @@ fn main() -> ExitCode {
         }
     }
 }
+/// Writes what is still queued, such as the ends of calls that were left behind.
+fn close(log: AuditLog) {
+    let (done, closed) = mpsc::channel();
+    // The last handle waits for the disk when it goes, which may be for ever.
+    std::thread::spawn(move || {
+        let flushing = tokio::runtime::Builder::new_current_thread().build();
+        if let Ok(Err(error)) = flushing.map(|runtime| runtime.block_on(log.flush())) {
+            tracing::error!(%error, "the audit log could not be flushed");
+        }
+        drop(log);
+        // Nobody listens any more once the patience is over.
+        done.send(()).ok();
+    });
+    if closed.recv_timeout(LAST_PATIENCE).is_err() {
+        tracing::error!("the disk did not take the end of the audit log in time");
+    }
+}
 
-async fn run(options: &Options, first_try: bool) -> Result<(), (u8, String)> {
+/// Runs the gateway until it is told to stop. `log` is for whoever ends the process.
+async fn run(options: &Options, first_try: bool, log: &mut Option<AuditLog>) -> Ended {
     let config =
         configuration(options).map_err(|error| (exit::CONFIGURATION, error.to_string()))?;
     start_log(&config).map_err(|error| (exit::CONFIGURATION, error.to_string()))?;
-    metrics::recorder().map_err(|error| (exit::FAILED, error.to_string()))?;
+    let failed = |error: &dyn std::fmt::Display| (exit::FAILED, error.to_string());
+    metrics::recorder().map_err(|error| failed(&error))?;
+    // From here on a signal is never the end by itself.
+    let mut signals = Signals::new().map_err(|error| failed(&error))?;
     let layout = Layout::new(
         &options.data_dir,
         config.workspace_root.as_deref(),
@@ -110,6 +140,7 @@ async fn run(options: &Options, first_try: bool) -> Result<(), (u8, String)> {
     let gateway = Gateway::open(config, layout, Arc::new(SystemClock))
         .await
         .map_err(open_failure)?;
+    *log = Some(gateway.audit.clone());
     let listening = match serve::start(&gateway).await {
         Ok(listening) => listening,
         Err(error) => {
@@ -118,18 +149,41 @@ async fn run(options: &Options, first_try: bool) -> Result<(), (u8, String)> {
         }
     };
     let introduced = introduce(&gateway, &listening, options, first_try).await;
-    let waited = match introduced {
-        Ok(()) => until_stopped(&gateway)
-            .await
-            .map_err(|error| (exit::FAILED, error.to_string())),
-        Err(error) => Err(error),
-    };
+    if introduced.is_ok() {
+        tokio::select! {
+            name = signals.next() => tracing::info!("{name}: stopping"),
+            () = gateway.stopping.cancelled() => tracing::info!("asked to stop"),
+        }
+    }
     tokio::select! {
-        () = gateway.stop() => waited,
-        () = second_signal() => Err((
+        () = gateway.stop() => introduced,
+        name = signals.next() => Err((
             exit::FAILED,
-            "stopped at once by a second signal; calls at work were left behind".to_owned(),
+            format!("stopped at once by a second signal, {name}; calls at work were left behind"),
         )),
+    }
+}
+
+/// What asks the daemon to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next signal's name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 
@@ -171,7 +225,7 @@ async fn introduce(
     listening: &serve::Listening,
     options: &Options,
     first_try: bool,
-) -> Result<(), (u8, String)> {
+) -> Ended {
     tracing::info!(agents = %listening.agents, health = %listening.health, "listening");
     if !first_try {
         return Ok(());
@@ -192,32 +246,6 @@ async fn introduce(
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
         .map_err(|error| (exit::FAILED, format!("cannot write to stdout: {error}")))
-}
-
-/// Waits for SIGTERM, SIGINT, or a shutdown asked for through the control socket.
-async fn until_stopped(gateway: &Gateway) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        () = gateway.stopping.cancelled() => tracing::info!("asked to stop"),
-    }
-    Ok(())
-}
-
-/// Resolves when the operator does not want to wait for calls at work.
-async fn second_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 fn open_failure(error: OpenError) -> (u8, String) {

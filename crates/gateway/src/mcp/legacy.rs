@@ -23,6 +23,9 @@ make the same call with the same arguments later to get its result; do not repea
 JSON with error_type, agent_description and recovery_actions: do what these say instead of repeating the \
 call. Long results come in parts; ask for the next with offset and limit.";
 
+/// What is served after `initialize`.
+const METHODS: &str = "ping, tools/list, tools/call, logging/setLevel or kruxos/checkApproval";
+
 /// Answers one request.
 pub(crate) async fn request(
     peer: &Peer,
@@ -72,7 +75,7 @@ async fn after_initialize(asked: &Asked<'_>, method: &str, raw: Option<&RawValue
         "tools/list" => tools::list(asked, &Params::read(raw)?),
         "logging/setLevel" => set_level(asked, &Params::read(raw)?),
         "kruxos/checkApproval" => tools::check_approval(asked, &Params::read(raw)?).await,
-        _ => Err(Fault::no_method(method)),
+        _ => Err(Fault::no_method(method, METHODS)),
     }
 }
 

@@ -11,12 +11,16 @@ use super::wire::{
 use super::{Asked, Outbox, Outcome, Peer, Reply, RequestId, tasks, tools};
 use crate::session::Attached;
 use data_encoding::BASE64;
+use kruxos_types::Object;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
+/// What is served.
+const METHODS: &str = "server/discover, tools/list, tools/call, subscriptions/listen, tasks/get, \
+    tasks/update, tasks/cancel or kruxos/checkApproval";
 /// What the gateway offers changes only with its build.
 const DISCOVER_TTL_MS: u64 = 300_000;
 
@@ -86,9 +90,12 @@ async fn checked(
         .and_then(|meta| meta.version.as_deref())
         .unwrap_or_default();
     if version != MODERN.as_str() {
-        let data = json!({"supported": [MODERN.as_str()], "requested": version});
+        let facts = Object::from_iter([
+            ("supported".to_owned(), json!([MODERN.as_str()])),
+            ("requested".to_owned(), json!(version)),
+        ]);
         let message = "unsupported protocol version";
-        return Err(Fault::new(UNSUPPORTED_VERSION, message).with_data(data));
+        return Err(Fault::new(UNSUPPORTED_VERSION, message).with_facts(facts));
     }
     let client = meta.map(Meta::client_name).unwrap_or_default();
     let asked = Asked {
@@ -133,7 +140,7 @@ async fn route(
         "tasks/update" => tasks::update(asked, params).await,
         "tasks/cancel" => tasks::cancel(asked, params).await,
         "kruxos/checkApproval" => tools::check_approval(asked, params).await,
-        _ => Err(Fault::no_method(method)),
+        _ => Err(Fault::no_method(method, METHODS)),
     }
 }
 
@@ -321,10 +328,10 @@ fn attach(asked: &Asked<'_>) -> Result<Option<Attached>, Fault> {
         return Ok(None);
     }
     let client = format!("{}@{}", asked.client, asked.peer.address.ip());
-    let attached = asked.peer.attach(&client).map_err(|error| {
-        Fault::new(INTERNAL_ERROR, error.description()).with_data(error.to_json())
-    })?;
-    Ok(Some(attached))
+    let attached = asked.peer.attach(&client);
+    attached
+        .map(Some)
+        .map_err(|error| Fault::of_error(INTERNAL_ERROR, &error))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use super::wire::{Fault, INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, to_
 use super::{Asked, Outcome};
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
-use kruxos_store::{Approval, ApprovalState, TransitionError};
-use kruxos_types::{ApprovalId, CallError, Principal};
+use kruxos_store::{Approval, ApprovalState, StoreError, TransitionError};
+use kruxos_types::{ApprovalId, CallError, Object, Principal};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -81,12 +81,15 @@ pub(crate) fn declared(capabilities: &Value) -> bool {
 
 /// `-32021`: the client must declare the extension to use it.
 pub(crate) fn undeclared() -> Fault {
-    let needed = json!({"requiredCapabilities": {"extensions": {EXTENSION: {}}}});
+    let needed = Object::from_iter([(
+        "requiredCapabilities".to_owned(),
+        json!({"extensions": {EXTENSION: {}}}),
+    )]);
     Fault::new(
         MISSING_CAPABILITY,
         "missing required client capability: io.modelcontextprotocol/tasks",
     )
-    .with_data(needed)
+    .with_facts(needed)
 }
 
 /// The answer to `tools/call` that made a task.
@@ -135,7 +138,7 @@ pub(crate) async fn cancel(asked: &Asked<'_>, params: &Params<'_>) -> Outcome {
     match asked.peer.mcp.gateway.withdraw(&approval.id).await {
         Ok(_) | Err(TransitionError::Conflict(_)) => Ok(Some(object(asked.version, ""))),
         Err(TransitionError::NotFound(_)) => Err(unknown()),
-        Err(TransitionError::Store(error)) => Err(internal(CallError::from(error))),
+        Err(TransitionError::Store(error)) => Err(internal(error)),
     }
 }
 
@@ -160,7 +163,7 @@ async fn find(asked: &Asked<'_>, params: &Params<'_>) -> Result<Approval, Fault>
         .read(id, principal)
         .ok_or_else(unknown)?;
     let found = asked.peer.mcp.gateway.store.approval(&approval).await;
-    let found = found.map_err(|error| internal(CallError::from(error)))?;
+    let found = found.map_err(internal)?;
     found
         .filter(|approval| approval.principal == *principal)
         .ok_or_else(unknown)
@@ -170,8 +173,8 @@ fn unknown() -> Fault {
     Fault::new(INVALID_PARAMS, "invalid params: unknown taskId")
 }
 
-fn internal(error: CallError) -> Fault {
-    Fault::new(INTERNAL_ERROR, error.description()).with_data(error.to_json())
+fn internal(error: StoreError) -> Fault {
+    Fault::of_error(INTERNAL_ERROR, &CallError::from(error))
 }
 
 fn describe(asked: &Asked<'_>, approval: &Approval, status: &str) -> Value {

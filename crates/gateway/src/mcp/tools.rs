@@ -2,7 +2,7 @@
 
 use super::params::Params;
 use super::tasks;
-use super::wire::{Fault, notification, push_escaped, to_text};
+use super::wire::{Fault, INVALID_PARAMS, notification, push_escaped, to_text};
 use super::{Asked, Outbox, Outcome, Version};
 use crate::call::{CallAnswer, CallRequest, Caller, Hold, ProgressSink};
 use kruxos_types::{CallError, Interface, Object, PrincipalKind};
@@ -156,9 +156,7 @@ pub(crate) async fn check_approval(asked: &Asked<'_>, params: &Params<'_>) -> Ou
         status = super::approval_status::status(gateway, principal, id, wait) => status,
         () = asked.cancel.cancelled() => return Ok(None),
     };
-    let status = status.map_err(|error| {
-        Fault::new(super::wire::INVALID_PARAMS, error.description()).with_data(error.to_json())
-    })?;
+    let status = status.map_err(|error| Fault::of_error(INVALID_PARAMS, &error))?;
     let text = to_text(&status);
     // The members of an object that is never empty.
     let members = text

@@ -1,6 +1,6 @@
 //! JSON-RPC 2.0 as MCP uses it: reading one message, writing answers and notifications.
 
-use kruxos_types::CallError;
+use kruxos_types::{CallError, Object};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -79,22 +79,31 @@ pub struct Fault {
     pub code: i32,
     /// One sentence for the client's developer.
     pub message: Cow<'static, str>,
-    /// Machine-readable facts.
-    pub data: Option<serde_json::Value>,
+    /// The structured error, where the code alone does not say which.
+    error: Option<CallError>,
+    /// What the revision wants in `data` beside it.
+    facts: Option<Object>,
     /// The id of the message at fault, if it could be read.
     pub id: Option<RequestId>,
 }
 
 impl Fault {
-    /// A fault without data, not yet tied to a message.
+    /// A fault that its code explains, not yet tied to a message.
     #[must_use]
     pub fn new(code: i32, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
             message: message.into(),
-            data: None,
+            error: None,
+            facts: None,
             id: None,
         }
+    }
+
+    /// A structured error as a fault, in its own words.
+    #[must_use]
+    pub fn of_error(code: i32, error: &CallError) -> Self {
+        Self::new(code, error.description()).with_error(error.clone())
     }
 
     /// `-32602` for parameters that do not parse.
@@ -103,17 +112,26 @@ impl Fault {
         Self::new(INVALID_PARAMS, format!("invalid params: {error}"))
     }
 
-    /// `-32601`.
+    /// `-32601`, with the methods that there are.
     #[must_use]
-    pub fn no_method(method: &str) -> Self {
+    pub fn no_method(method: &str, served: &str) -> Self {
         let shown: String = method.chars().take(128).collect();
-        Self::new(METHOD_NOT_FOUND, format!("method not found: {shown}"))
+        let message = format!("method not found: {shown}");
+        let error = CallError::invalid_input("method", &message, served);
+        Self::new(METHOD_NOT_FOUND, message).with_error(error)
     }
 
-    /// Adds data.
+    /// Says which structured error it is.
     #[must_use]
-    pub fn with_data(mut self, data: serde_json::Value) -> Self {
-        self.data = Some(data);
+    pub fn with_error(mut self, error: CallError) -> Self {
+        self.error = Some(error);
+        self
+    }
+
+    /// Adds members that the revision wants in `data`.
+    #[must_use]
+    pub fn with_facts(mut self, facts: Object) -> Self {
+        self.facts = Some(facts);
         self
     }
 
@@ -124,7 +142,17 @@ impl Fault {
         self
     }
 
-    /// The structured error of a fault that brings none of its own: every refusal has one.
+    /// `error.data`, on every door: the structured error, and beside its members what the revision wants.
+    fn data(&self) -> serde_json::Value {
+        let error = self.error.clone().unwrap_or_else(|| self.structured());
+        let mut data = error.to_json();
+        if let (Some(members), Some(facts)) = (data.as_object_mut(), &self.facts) {
+            members.extend(facts.clone());
+        }
+        data
+    }
+
+    /// The structured error of a fault that its code explains.
     fn structured(&self) -> CallError {
         let (field, expected) = match self.code {
             PARSE_ERROR => ("message", "one JSON-RPC 2.0 message, as JSON in UTF-8"),
@@ -134,7 +162,12 @@ impl Fault {
             HEADER_MISMATCH => ("headers", "headers that say the same as the body"),
             MISSING_CAPABILITY => ("capabilities", "a client that declares what it asks for"),
             UNSUPPORTED_VERSION => ("protocolVersion", "a revision that is served"),
-            _ => return CallError::internal_failure(&self.message),
+            _ => {
+                let error = CallError::internal_failure(&self.message);
+                let trace_id = error.context().get("trace_id").and_then(|id| id.as_str());
+                tracing::error!(trace_id, cause = %self.message, "a request failed");
+                return error;
+            }
         };
         CallError::invalid_input(field, &self.message, expected)
     }
@@ -146,20 +179,12 @@ impl Fault {
         struct Body<'a> {
             code: i32,
             message: &'a str,
-            data: &'a serde_json::Value,
+            data: serde_json::Value,
         }
-        let made;
-        let data = match &self.data {
-            Some(data) => data,
-            None => {
-                made = self.structured().to_json();
-                &made
-            }
-        };
         let body = Body {
             code: self.code,
             message: &self.message,
-            data,
+            data: self.data(),
         };
         let error = to_text(&body);
         let id = self.id.as_ref().map_or("null", RequestId::as_json);

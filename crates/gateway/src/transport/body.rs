@@ -1,16 +1,14 @@
-//! Reading a request's body within bounds of size and time.
+//! Reading a request's body within a bound of size. The listener bounds its time.
 
 use super::refusal;
+use crate::config::Server;
+use crate::listen::came_too_slowly;
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kruxos_types::CallError;
-use std::time::Duration;
-
-/// The whole body must arrive within this: 16 MiB over a slow line takes a minute.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a body was not read.
 #[derive(Debug)]
@@ -31,28 +29,29 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     {
         return Err(Problem::TooLarge);
     }
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
-    match collected {
-        Err(_) => Err(Problem::TooSlow),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge),
-        Ok(Err(_)) => Err(Problem::Broken),
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge),
+        Err(error) if came_too_slowly(&*error) => Err(Problem::TooSlow),
+        Err(_) => Err(Problem::Broken),
     }
 }
 
 impl Problem {
     /// The answer. Nothing of the message was understood, so it is no JSON-RPC answer.
-    pub(crate) fn response(&self, limit: usize) -> Response {
+    pub(crate) fn response(&self, limit: usize, server: &Server) -> Response {
         let (status, reason) = match self {
-            Problem::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "is too large"),
-            Problem::TooSlow => (
-                StatusCode::REQUEST_TIMEOUT,
-                "did not arrive within 60 seconds",
-            ),
-            Problem::Broken => (StatusCode::BAD_REQUEST, "broke off"),
+            Problem::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "is too large".to_owned()),
+            Problem::TooSlow => {
+                let seconds = server.body_timeout_seconds;
+                let reason =
+                    format!("did not arrive within {seconds} s (server.body_timeout_seconds)");
+                (StatusCode::REQUEST_TIMEOUT, reason)
+            }
+            Problem::Broken => (StatusCode::BAD_REQUEST, "broke off".to_owned()),
         };
         let expected = format!("at most {limit} bytes (server.max_message_bytes)");
-        let error = CallError::invalid_input("body", reason, &expected);
+        let error = CallError::invalid_input("body", &reason, &expected);
         refusal::json(status, error.to_json().to_string())
     }
 }

@@ -15,7 +15,7 @@ use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
-use kruxos_types::CallError;
+use kruxos_types::{CallError, ErrorType};
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -45,8 +45,16 @@ impl Http {
     }
 }
 
+/// A path that exists, with a method that it does not serve.
+pub(crate) async fn no_method() -> Response {
+    // The router adds which methods it allows.
+    let (reason, expected) = ("is not allowed on this path", "see the Allow header");
+    refusal::of_part(StatusCode::METHOD_NOT_ALLOWED, "method", reason, expected)
+}
+
 pub(crate) async fn not_found() -> Response {
-    refusal::text(StatusCode::NOT_FOUND, "not found; see /\n")
+    let expected = "/mcp or /rpc; see /";
+    refusal::of_part(StatusCode::NOT_FOUND, "path", "nothing is here", expected)
 }
 
 /// `GET /`: a WebSocket, or a page that says what this port is.
@@ -54,7 +62,7 @@ pub(crate) async fn root(State(http): State<Arc<Http>>, request: Request) -> Res
     if websocket::is_upgrade(request.headers()) {
         return or_refuse(websocket::upgrade(http, request).await);
     }
-    refusal::text(StatusCode::OK, PAGE)
+    refusal::page(PAGE)
 }
 
 /// `/mcp`.
@@ -133,17 +141,14 @@ async fn post(http: &Arc<Http>, request: Request) -> Result<Response, CallError>
         Caller::Proved(_) | Caller::BySession(_) => gateway.config.server.max_message_bytes,
     };
     if !is_json(&parts.headers) {
-        return Ok(refusal::text(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be application/json\n",
-        ));
+        return Ok(refusal::not_json());
     }
     let bytes = match body::read(&parts.headers, body, limit).await {
         Ok(bytes) => bytes,
         Err(_) if matches!(caller, Caller::Unproved) => {
             return Err(gateway.tokens.missing(ends.peer.ip()));
         }
-        Err(problem) => return Ok(problem.response(limit)),
+        Err(problem) => return Ok(problem.response(limit, &gateway.config.server)),
     };
     let by_body = matches!(caller, Caller::Unproved);
     let session = match caller {
@@ -199,7 +204,7 @@ async fn answer_post(
         let principal = &peer.session.profile.principal;
         return Ok(match http.sessions.get(id, principal) {
             Some(session) => streaming::legacy(peer, session, bytes, accepts_events).await,
-            None => no_session(),
+            None => no_session(id),
         });
     }
     match text_of(&bytes).and_then(Message::read) {
@@ -247,7 +252,7 @@ async fn listen(http: &Arc<Http>, request: Request) -> Result<Response, CallErro
         Found::None(response) => return Ok(response),
     };
     let Some(agreed) = session.link.agreed() else {
-        return Ok(no_session());
+        return Ok(no_session(&session.id));
     };
     let resumable = agreed.version.has_resumable_streams();
     let last = header(&parts.headers, &LAST_EVENT).and_then(Place::read);
@@ -329,7 +334,7 @@ fn delete(http: &Http, request: Request) -> Result<Response, CallError> {
             http.sessions.remove(&session);
             refusal::empty(StatusCode::NO_CONTENT)
         }
-        None => no_session(),
+        None => no_session(id),
     })
 }
 
@@ -349,12 +354,16 @@ async fn session_of(http: &Http, parts: &Parts) -> Result<Found, CallError> {
         return Ok(Found::None(refusal::not_allowed("POST")));
     };
     let found = http.sessions.get(id, &identity.principal);
-    Ok(found.map_or_else(|| Found::None(no_session()), Found::Session))
+    Ok(found.map_or_else(|| Found::None(no_session(id)), Found::Session))
 }
 
-fn no_session() -> Response {
+/// 404 for a session id that is unknown, over, or another principal's.
+fn no_session(id: &str) -> Response {
+    let shown: String = id.chars().take(64).collect();
+    let error = CallError::new(ErrorType::SessionExpired).with("session_id", shown);
+    let message = "session not found; begin with initialize";
     fault(
-        &Fault::new(INVALID_REQUEST, "session not found; begin with initialize"),
+        &Fault::new(INVALID_REQUEST, message).with_error(error),
         StatusCode::NOT_FOUND,
     )
 }
@@ -401,7 +410,6 @@ fn accepts_events(headers: &HeaderMap) -> bool {
     accept.contains("text/event-stream") || accept.contains("*/*")
 }
 
-/// A browser form cannot send this type, so a page cannot post here without being asked first.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers
         .get(CONTENT_TYPE)
@@ -425,15 +433,11 @@ pub(crate) async fn proved_body(
     let identity = from_head(gateway, &parts.headers, &parts.uri, ends)
         .unwrap_or_else(|| Err(gateway.tokens.missing(ends.peer.ip())))?;
     if !is_json(&parts.headers) {
-        let refused = refusal::text(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be application/json\n",
-        );
-        return Ok(Err(refused));
+        return Ok(Err(refusal::not_json()));
     }
     let limit = gateway.config.server.max_message_bytes;
     Ok(match body::read(&parts.headers, body, limit).await {
         Ok(bytes) => Ok((identity, parts, bytes)),
-        Err(problem) => Err(problem.response(limit)),
+        Err(problem) => Err(problem.response(limit, &gateway.config.server)),
     })
 }

@@ -1,21 +1,33 @@
-//! A connection that may deliver only so many bytes until its sender is proved.
+//! A connection that may deliver only so many bytes until its sender is proved, and that knows when its
+//! peer last took something.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 /// A stream with a limit on what may be read from it, until the limit is lifted.
 #[derive(Debug)]
 pub(crate) struct Metered<S> {
     inner: S,
     left: Option<usize>,
+    last_write: Instant,
 }
 
 impl<S> Metered<S> {
     /// With `limit` bytes to read, or without a limit.
     pub(crate) fn new(inner: S, limit: Option<usize>) -> Self {
-        Self { inner, left: limit }
+        Self {
+            inner,
+            left: limit,
+            last_write: Instant::now(),
+        }
+    }
+
+    /// When the peer, or the kernel for it, last took something.
+    pub(crate) fn last_write(&self) -> Instant {
+        self.last_write
     }
 
     /// Takes the limit away.
@@ -53,7 +65,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(1..)) = result {
+            self.last_write = Instant::now();
+        }
+        result
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

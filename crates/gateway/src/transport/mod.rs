@@ -65,6 +65,7 @@ fn router(http: Arc<Http>) -> Router {
         .route("/mcp", any(http::mcp))
         .route("/rpc", post(rpc::rpc))
         .fallback(http::not_found)
+        .method_not_allowed_fallback(http::no_method)
         .layer(axum::middleware::from_fn_with_state(
             http.clone(),
             security::check,

@@ -57,12 +57,25 @@ pub(crate) fn json(status: StatusCode, body: String) -> Response {
     )
 }
 
-/// A plain-text response.
-pub(crate) fn text(status: StatusCode, body: &'static str) -> Response {
-    with_body(
-        status,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-        Body::from(body),
+/// 200 with a page for a person.
+pub(crate) fn page(body: &'static str) -> Response {
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    with_body(StatusCode::OK, kind, Body::from(body))
+}
+
+/// What HTTP itself is refused for: the status, and a structured error that names the part at fault.
+pub(crate) fn of_part(status: StatusCode, part: &str, reason: &str, expected: &str) -> Response {
+    let error = CallError::invalid_input(part, reason, expected);
+    json(status, error.to_json().to_string())
+}
+
+/// 415: a browser form cannot send JSON, so a page cannot post here without being asked first.
+pub(crate) fn not_json() -> Response {
+    of_part(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "Content-Type",
+        "the body is not declared as JSON",
+        "application/json",
     )
 }
 
@@ -75,7 +88,9 @@ pub(crate) fn empty(status: StatusCode) -> Response {
 
 /// 405 with the methods that are allowed.
 pub(crate) fn not_allowed(allowed: &'static str) -> Response {
-    let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let reason = "is not allowed on this path";
+    let mut response = of_part(status, "method", reason, allowed);
     response
         .headers_mut()
         .insert(http::header::ALLOW, HeaderValue::from_static(allowed));

@@ -26,6 +26,9 @@ const RATE_LIMITED: i32 = -32000;
 const POLICY_DENIED: i32 = -32001;
 const APPROVAL_PENDING: i32 = -32002;
 const NOT_AUTHENTICATED: i32 = -32003;
+/// What is served.
+const METHODS: &str = "capabilities.list, capabilities.describe, capabilities.invoke, session.create, \
+    session.end or approvals.status";
 /// Messages in one batch.
 const MAX_BATCH: usize = 100;
 
@@ -80,7 +83,7 @@ fn fault_of(error: &CallError) -> Fault {
         ErrorType::InvalidInput | ErrorType::CapabilityNotFound => INVALID_PARAMS,
         _ => INTERNAL_ERROR,
     };
-    Fault::new(code, error.description()).with_data(error.to_json())
+    Fault::of_error(code, error)
 }
 
 struct Rpc<'a> {
@@ -164,7 +167,7 @@ impl Rpc<'_> {
                 Ok(json!({"ended": true, "session_id": self.session.id.as_str()}))
             }
             "approvals.status" => self.approval(&params::<ApprovalStatus>(raw)?).await,
-            _ => Err(Fault::no_method(method)),
+            _ => Err(Fault::no_method(method, METHODS)),
         }
     }
 

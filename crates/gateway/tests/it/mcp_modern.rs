@@ -129,10 +129,10 @@ async fn protocol_faults_have_their_codes_and_statuses() {
         .send(world.post("/mcp", &token, &headers, future.to_string()))
         .await;
     assert_eq!((answer.status.as_u16(), answer.code()), (400, -32022));
-    assert_eq!(
-        answer.json()["error"]["data"],
-        json!({"supported": [MODERN], "requested": "2031-01-01"})
-    );
+    let data = &answer.json()["error"]["data"];
+    assert_eq!(data["supported"], json!([MODERN]), "{data}");
+    assert_eq!(data["requested"], "2031-01-01", "{data}");
+    assert_eq!(data["context"]["field"], "protocolVersion", "{data}");
     for method in [Method::GET, Method::DELETE] {
         let request = world
             .request(method, "/mcp")

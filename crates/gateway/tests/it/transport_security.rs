@@ -170,7 +170,11 @@ async fn one_connection_too_many_is_told_so() {
     let mut told = String::new();
     second.read_to_string(&mut told).await.unwrap();
     assert!(told.starts_with("HTTP/1.1 503"), "{told}");
-    assert!(told.ends_with("(server.max_connections)\n"), "{told}");
+    let (_, body) = told.split_once("\r\n\r\n").unwrap();
+    let error: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(error["error_type"], "ServiceUnavailable", "{error}");
+    let reason = error["context"]["reason"].as_str().unwrap();
+    assert!(reason.ends_with("(server.max_connections)"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
