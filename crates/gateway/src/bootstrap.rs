@@ -109,24 +109,16 @@ impl Prepared {
     }
 }
 
-/// How to call the command line from a shell: by name where the shell finds the one that belongs to this
-/// daemon, else by its path, as after a build that installed nothing.
+/// How to call the command line from a shell: by name where it is installed, in a directory called `bin`,
+/// else by its path, as after a build that installed nothing.
 fn command() -> String {
-    let Ok(own) = std::env::current_exe() else {
-        return "kruxos".to_owned();
-    };
+    let own = std::env::current_exe().unwrap_or_default();
+    let installed = own.parent().is_some_and(|parent| parent.ends_with("bin"));
     let beside = own.with_file_name("kruxos");
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "PATH is the shell's, not a setting of ours"
-    )]
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|at| at.join("kruxos") == beside));
-    if found || !beside.exists() {
-        "kruxos".to_owned()
-    } else {
-        beside.display().to_string()
+    if installed || !beside.exists() {
+        return "kruxos".to_owned();
     }
+    beside.display().to_string()
 }
 
 fn first_steps(url: &str, token: &str) -> String {
