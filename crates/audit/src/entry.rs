@@ -157,10 +157,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// An entry that the gateway writes about itself: no session, no capability, nothing but metadata.
-    pub(crate) fn system(kind: Kind, status: Status, metadata: Object) -> Self {
+    /// An entry that says who, what kind and how it stands, and nothing else yet.
+    #[must_use]
+    pub fn new(kind: Kind, actor: Principal, status: Status) -> Self {
         Self {
-            actor: Principal::system(),
+            actor,
             session_id: None,
             interface: None,
             kind,
@@ -171,7 +172,15 @@ impl Record {
             policy_decision: None,
             duration_us: None,
             resource_usage: None,
+            metadata: Object::new(),
+        }
+    }
+
+    /// An entry that the gateway writes about itself: no session, no capability, nothing but metadata.
+    pub(crate) fn system(kind: Kind, status: Status, metadata: Object) -> Self {
+        Self {
             metadata,
+            ..Self::new(kind, Principal::system(), status)
         }
     }
 }

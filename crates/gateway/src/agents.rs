@@ -337,18 +337,9 @@ impl Gateway {
         metadata.insert("event".to_owned(), json!(what));
         metadata.insert("facts".to_owned(), facts);
         let record = Record {
-            actor: by.clone(),
-            session_id: None,
             interface: Some(kruxos_types::Interface::Cli),
-            kind: Kind::System,
-            capability: None,
-            inputs: None,
-            output_summary: None,
-            status: Status::Success,
-            policy_decision: None,
-            duration_us: None,
-            resource_usage: None,
             metadata,
+            ..Record::new(Kind::System, by.clone(), Status::Success)
         };
         self.audit
             .append(record, Durability::Waited)

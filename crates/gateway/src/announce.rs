@@ -112,18 +112,15 @@ impl Gateway {
             return;
         }
         let record = Record {
-            actor: caller.session.profile.principal.clone(),
             session_id: Some(caller.session.id.to_string()),
             interface: Some(caller.interface),
-            kind: Kind::PathEscape,
             capability: Some(definition.name.to_string()),
-            inputs: None,
-            output_summary: None,
-            status: Status::Denied,
-            policy_decision: None,
-            duration_us: None,
-            resource_usage: None,
             metadata: error.context().clone(),
+            ..Record::new(
+                Kind::PathEscape,
+                caller.session.profile.principal.clone(),
+                Status::Denied,
+            )
         };
         if let Err(failure) = self.audit.append(record, Durability::Soon).await {
             tracing::error!(error = %failure, "a path escape could not be audited");
@@ -162,18 +159,8 @@ impl Gateway {
     /// An entry for something the gateway itself did or found.
     pub(crate) async fn audit_system(&self, kind: Kind, status: Status, metadata: Object) {
         let record = Record {
-            actor: Principal::system(),
-            session_id: None,
-            interface: None,
-            kind,
-            capability: None,
-            inputs: None,
-            output_summary: None,
-            status,
-            policy_decision: None,
-            duration_us: None,
-            resource_usage: None,
             metadata,
+            ..Record::new(kind, Principal::system(), status)
         };
         if let Err(error) = self.audit.append(record, Durability::Waited).await {
             tracing::error!(%error, "an entry of the gateway's own could not be written");

@@ -357,19 +357,17 @@ async fn refuse(
     metadata.insert("stage".to_owned(), json!(stage));
     let name: String = request.name.chars().take(128).collect();
     let record = Record {
-        actor: caller.session.profile.principal.clone(),
         session_id: Some(caller.session.id.to_string()),
         interface: Some(caller.interface),
-        kind: Kind::Call,
         capability: Some(admitted.map_or(name, |known| known.definition.name.to_string())),
         inputs: admitted
             .map(|known| gateway.recorded_inputs(Some(known.definition), &known.inputs)),
-        output_summary: None,
-        status: Status::Error,
-        policy_decision: None,
-        duration_us: None,
-        resource_usage: None,
         metadata,
+        ..Record::new(
+            Kind::Call,
+            caller.session.profile.principal.clone(),
+            Status::Error,
+        )
     };
     let status = if error.error_type() == ErrorType::RateLimited {
         Status::Denied
@@ -428,18 +426,17 @@ pub(crate) fn record(
         metadata.insert(touched.name.to_owned(), json!(touched.path));
     }
     Record {
-        actor: caller.session.profile.principal.clone(),
         session_id: Some(caller.session.id.to_string()),
         interface: Some(caller.interface),
-        kind: Kind::Call,
         capability: Some(admitted.definition.name.to_string()),
         inputs: Some(gateway.recorded_inputs(Some(admitted.definition), &admitted.inputs)),
-        output_summary: None,
-        status: Status::Pending,
         policy_decision: Some(decision.into()),
-        duration_us: None,
-        resource_usage: None,
         metadata,
+        ..Record::new(
+            Kind::Call,
+            caller.session.profile.principal.clone(),
+            Status::Pending,
+        )
     }
 }
 

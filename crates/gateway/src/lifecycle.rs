@@ -162,18 +162,13 @@ impl Gateway {
         let mut metadata = facts;
         metadata.insert("event".to_owned(), json!(format!("session {event}")));
         let record = Record {
-            actor: session.profile.principal.clone(),
             session_id: Some(session.id.to_string()),
-            interface: None,
-            kind: Kind::Session,
-            capability: None,
-            inputs: None,
-            output_summary: None,
-            status: Status::Success,
-            policy_decision: None,
-            duration_us: None,
-            resource_usage: None,
             metadata,
+            ..Record::new(
+                Kind::Session,
+                session.profile.principal.clone(),
+                Status::Success,
+            )
         };
         let written = self.audit.append(record, Durability::Soon).await;
         written

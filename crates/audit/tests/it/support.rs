@@ -105,18 +105,12 @@ pub(crate) fn copy_log(from: &Path, to: &Path) {
 
 pub(crate) fn record(capability: &str) -> Record {
     Record {
-        actor: Principal::agent("tester"),
         session_id: Some("ses_one".to_owned()),
         interface: Some(Interface::Mcp),
-        kind: Kind::Call,
         capability: Some(capability.to_owned()),
         inputs: Some(json!({"path": "notes/todo.md", "limit": 10})),
-        output_summary: None,
-        status: Status::Success,
         policy_decision: Some(json!({"tier": "autonomous", "layers": []}).into()),
-        duration_us: None,
-        resource_usage: None,
-        metadata: Object::new(),
+        ..Record::new(Kind::Call, Principal::agent("tester"), Status::Success)
     }
 }
 

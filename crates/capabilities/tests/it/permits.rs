@@ -78,18 +78,8 @@ impl Entry {
             .expect("a log")
             .0;
         let record = Record {
-            actor: Principal::agent(TESTER),
-            session_id: None,
             interface: Some(Interface::Mcp),
-            kind: Kind::Call,
-            capability: None,
-            inputs: None,
-            output_summary: None,
-            status: Status::Success,
-            policy_decision: None,
-            duration_us: None,
-            resource_usage: None,
-            metadata: Object::new(),
+            ..Record::new(Kind::Call, Principal::agent(TESTER), Status::Success)
         };
         Entry {
             begun: log.begin_read(record).expect("the log takes it"),

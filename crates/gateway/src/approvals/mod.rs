@@ -253,18 +253,12 @@ fn recorded_inputs(gateway: &Gateway, approval: &Approval) -> Value {
 
 fn entry(approval: &Approval, kind: Kind, status: Status) -> Record {
     Record {
-        actor: approval.principal.clone(),
         session_id: Some(approval.session_id.clone()),
         interface: Some(interface(&approval.interface)),
-        kind,
         capability: Some(approval.capability.clone()),
-        inputs: None,
-        output_summary: None,
-        status,
         policy_decision: (kind == Kind::Call).then(|| approval.rule.clone().into()),
-        duration_us: None,
-        resource_usage: None,
         metadata: facts(approval),
+        ..Record::new(kind, approval.principal.clone(), status)
     }
 }
 

@@ -60,18 +60,8 @@ impl Watched {
 
 fn entry(metadata: Object) -> Record {
     Record {
-        actor: Principal::system(),
-        session_id: None,
-        interface: None,
-        kind: Kind::Policy,
-        capability: None,
-        inputs: None,
-        output_summary: None,
-        status: Status::Success,
-        policy_decision: None,
-        duration_us: None,
-        resource_usage: None,
         metadata,
+        ..Record::new(Kind::Policy, Principal::system(), Status::Success)
     }
 }
 
