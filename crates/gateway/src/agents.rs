@@ -4,10 +4,11 @@
 use crate::auth::{new_agent_token, new_user_token};
 use crate::events::EventType;
 use crate::gateway::Gateway;
+use crate::operator::Operator;
 use arc_swap::ArcSwap;
 use kruxos_audit::{Durability, Kind, Record, Status};
 use kruxos_store::{Agent, AgentPatch, AgentStatus, NewAgent, Store, StoreError, UserToken};
-use kruxos_types::{AgentName, CallError, Object, Principal};
+use kruxos_types::{AgentName, CallError, ErrorType, Object, Principal, PrincipalKind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +47,23 @@ impl AgentBook {
         self.0.load().get(name).cloned()
     }
 
+    /// Whether the operator has paused the agent that this principal is.
+    pub(crate) fn is_paused(&self, principal: &Principal) -> bool {
+        principal.kind == PrincipalKind::Agent
+            && self
+                .0
+                .load()
+                .get(&*principal.name)
+                .is_some_and(|agent| agent.status == AgentStatus::Paused)
+    }
+
+    /// Forgets an agent until the book is read from the store again: no session of it starts.
+    fn forget(&self, name: &AgentName) {
+        let mut agents = BTreeMap::clone(&self.0.load());
+        agents.remove(name.as_str());
+        self.0.store(Arc::new(agents));
+    }
+
     /// All agents by name.
     #[must_use]
     pub fn all(&self) -> Vec<Agent> {
@@ -81,6 +99,22 @@ pub struct AgentWithToken {
     pub token: String,
 }
 
+/// What an operator may do about an agent that works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Supervision {
+    /// Keeps its session and answers every call with `SessionPaused`.
+    Pause,
+    /// Ends a pause; what was approved meanwhile runs now.
+    Resume,
+    /// Ends its session now, calls that wait included, and pauses it, so that a client that reconnects by
+    /// itself stays out.
+    Kill,
+    /// Its token is good for nothing until it is restored, and its session ends.
+    Revoke,
+    /// Ends a revocation; the token is the one from before.
+    Restore,
+}
+
 impl Gateway {
     /// Registers an agent with a workspace of its own.
     ///
@@ -89,7 +123,7 @@ impl Gateway {
     pub async fn create_agent(
         &self,
         new: CreateAgent,
-        by: &Principal,
+        by: &Operator,
     ) -> Result<AgentWithToken, CallError> {
         if !GROUPS.contains(&new.policy_group.as_str()) {
             return Err(CallError::invalid_input(
@@ -125,14 +159,16 @@ impl Gateway {
     pub async fn rotate_agent(
         &self,
         name: &AgentName,
-        by: &Principal,
+        by: &Operator,
     ) -> Result<AgentWithToken, CallError> {
         let (token, token_sha256) = new_agent_token();
         let _changing = self.changing_agents.lock().await;
-        let agent = self.store.rotate_agent(name, token_sha256).await?;
+        self.tokens.forget_agent(name);
+        let principal = Principal::agent(name.as_str());
+        self.end_session_for_good(&principal, "token rotated").await;
+        let rotated = self.store.rotate_agent(name, token_sha256).await;
         self.agents_changed().await?;
-        self.end_session(&Principal::agent(name.as_str()), "token rotated")
-            .await;
+        let agent = rotated?;
         self.audit_agent(by, &agent, "rotated").await?;
         Ok(AgentWithToken { agent, token })
     }
@@ -145,7 +181,7 @@ impl Gateway {
         &self,
         name: &AgentName,
         patch: AgentPatch,
-        by: &Principal,
+        by: &Operator,
     ) -> Result<Agent, CallError> {
         if let Some(group) = patch
             .policy_group
@@ -166,82 +202,80 @@ impl Gateway {
         Ok(agent)
     }
 
-    /// Pauses, resumes, revokes or restores. Revoking ends the agent's session; pausing keeps it and
-    /// answers every call with `SessionPaused`.
+    /// Pauses, resumes, kills, revokes or restores an agent.
     ///
     /// # Errors
-    /// The agent does not exist, or the store's.
-    pub async fn set_agent_status(
+    /// The agent does not exist, the store's, or `ConflictError` with the status that does not allow it:
+    /// only restoring gives a revoked token its power back.
+    pub async fn supervise_agent(
         &self,
         name: &AgentName,
-        status: AgentStatus,
-        by: &Principal,
+        what: Supervision,
+        by: &Operator,
     ) -> Result<Agent, CallError> {
+        // Looked at under the lock, so that no pause undoes a revocation that came in between.
         let _changing = self.changing_agents.lock().await;
-        self.put_agent_status(name, status, by).await
-    }
-
-    /// [`Gateway::set_agent_status`] for one who holds `changing_agents`.
-    async fn put_agent_status(
-        &self,
-        name: &AgentName,
-        status: AgentStatus,
-        by: &Principal,
-    ) -> Result<Agent, CallError> {
-        let agent = self.store.set_agent_status(name, status).await?;
-        self.agents_changed().await?;
+        let found = self.agents.get(name.as_str());
+        let found = found.ok_or_else(|| StoreError::NotFound(name.to_string()))?;
         let principal = Principal::agent(name.as_str());
-        if let Some(session) = self.sessions.get(&principal) {
-            session.set_paused(status == AgentStatus::Paused);
+        let status = match (what, found.status) {
+            (Supervision::Revoke, _) => AgentStatus::Revoked,
+            (Supervision::Restore, AgentStatus::Revoked) => AgentStatus::Registered,
+            (Supervision::Restore, _) => {
+                return Err(not_now(&found, "Only a revoked agent can be restored."));
+            }
+            (_, AgentStatus::Revoked) => return Err(not_now(&found, "Restore the agent first.")),
+            (Supervision::Pause | Supervision::Kill, _) => AgentStatus::Paused,
+            (Supervision::Resume, AgentStatus::Paused) => match self.sessions.get(&principal) {
+                Some(_) => AgentStatus::Active,
+                None => AgentStatus::Registered,
+            },
+            (Supervision::Resume, _) => return Ok(found),
+        };
+        if what == Supervision::Revoke {
+            self.take_out(name, "agent revoked").await;
         }
-        if status == AgentStatus::Revoked {
-            self.end_session(&principal, "agent revoked").await;
-            // Also when it had no session.
-            crate::checkpoints::remove(self, &principal);
+        let changed = self.store.set_agent_status(name, status).await;
+        self.agents_changed().await?;
+        let agent = changed?;
+        if what == Supervision::Kill {
+            self.end_session_for_good(&principal, "killed by the operator")
+                .await;
         }
-        if status == AgentStatus::Active {
+        let told = format!("status {}", json!(status).as_str().unwrap_or_default());
+        self.audit_agent(by, &agent, &told).await?;
+        if status != AgentStatus::Paused {
+            // Where the agent was revoked, they end as failed.
             self.start_held_back(&principal).await?;
         }
-        self.audit_agent(
-            by,
-            &agent,
-            &format!("status {}", json!(status).as_str().unwrap_or_default()),
-        )
-        .await?;
         Ok(agent)
     }
 
-    /// Ends an agent's session now, calls that wait included, and pauses the agent so that a client
-    /// that reconnects by itself stays out until `resume`.
-    ///
-    /// # Errors
-    /// The agent does not exist, or the store's.
-    pub async fn kill_agent(&self, name: &AgentName, by: &Principal) -> Result<Agent, CallError> {
-        let _changing = self.changing_agents.lock().await;
-        let agent = self.put_agent_status(name, AgentStatus::Paused, by).await?;
-        self.end_session(&Principal::agent(name.as_str()), "killed by the operator")
+    /// Takes an agent out before the store is changed: first from memory, then its session. Whatever call
+    /// is still on its way finds its session ended, and where the store then cannot be read, the token
+    /// stays dead. [`Gateway::agents_changed`] brings back what the store still has.
+    async fn take_out(&self, name: &AgentName, why: &str) {
+        self.tokens.forget_agent(name);
+        self.agents.forget(name);
+        self.end_session_for_good(&Principal::agent(name.as_str()), why)
             .await;
-        Ok(agent)
     }
 
     /// Removes an agent, its token and its state. Its workspace stays where it is.
     ///
     /// # Errors
     /// The agent does not exist, or the store's.
-    pub async fn delete_agent(&self, name: &AgentName, by: &Principal) -> Result<(), CallError> {
+    pub async fn delete_agent(&self, name: &AgentName, by: &Operator) -> Result<(), CallError> {
         let _changing = self.changing_agents.lock().await;
         let agent = self
             .store
             .agent(name)
             .await?
             .ok_or_else(|| StoreError::NotFound(name.to_string()))?;
-        self.store.delete_agent(name).await?;
+        self.take_out(name, "agent deleted").await;
+        let deleted = self.store.delete_agent(name).await;
         self.agents_changed().await?;
-        // After the token has gone, so that a client that reconnects by itself finds nothing.
-        let principal = Principal::agent(name.as_str());
-        self.end_session(&principal, "agent deleted").await;
-        // Also when it had no session: a later agent of this name must not inherit the state.
-        crate::checkpoints::remove(self, &principal);
+        deleted?;
         // Its requests were cancelled with it.
         self.settle_decisions().await;
         self.audit_agent(by, &agent, "deleted").await
@@ -254,7 +288,7 @@ impl Gateway {
     pub async fn create_user_token(
         &self,
         label: &str,
-        by: &Principal,
+        by: &Operator,
     ) -> Result<(UserToken, String), CallError> {
         let (token, token_sha256) = new_user_token();
         let _changing = self.changing_agents.lock().await;
@@ -276,15 +310,23 @@ impl Gateway {
     pub async fn revoke_user_token(
         &self,
         id_or_label: &str,
-        by: &Principal,
+        by: &Operator,
     ) -> Result<UserToken, CallError> {
         let _changing = self.changing_agents.lock().await;
-        let token = self.store.revoke_user_token(id_or_label).await?;
+        // In the same order as for an agent. The name may be a token's id.
+        let known = self.store.user_tokens().await?.into_iter();
+        let mut meant = known.filter(|token| {
+            token.revoked_at.is_none() && (token.id == id_or_label || token.label == id_or_label)
+        });
+        if let Some(token) = meant.next() {
+            self.tokens.forget_user(&token.label);
+            let principal = Principal::user(&token.label);
+            self.end_session_for_good(&principal, "user token revoked")
+                .await;
+        }
+        let revoked = self.store.revoke_user_token(id_or_label).await;
         self.tokens.replace(self.store.token_owners().await?);
-        let principal = Principal::user(&token.label);
-        self.end_session(&principal, "user token revoked").await;
-        // Also when there was no session: a later token of this label must not inherit its state.
-        crate::checkpoints::remove(self, &principal);
+        let token = revoked?;
         // Its requests were cancelled with it.
         self.settle_decisions().await;
         self.audit_admin(
@@ -310,12 +352,7 @@ impl Gateway {
         Ok(())
     }
 
-    async fn audit_agent(
-        &self,
-        by: &Principal,
-        agent: &Agent,
-        what: &str,
-    ) -> Result<(), CallError> {
+    async fn audit_agent(&self, by: &Operator, agent: &Agent, what: &str) -> Result<(), CallError> {
         let facts = json!({"agent": agent.name, "policy_group": agent.policy_group});
         self.announce(
             EventType::AgentStatus,
@@ -329,7 +366,7 @@ impl Gateway {
     /// An entry for something an operator did outside any call.
     pub(crate) async fn audit_admin(
         &self,
-        by: &Principal,
+        by: &Operator,
         what: &str,
         facts: Value,
     ) -> Result<(), CallError> {
@@ -337,9 +374,9 @@ impl Gateway {
         metadata.insert("event".to_owned(), json!(what));
         metadata.insert("facts".to_owned(), facts);
         let record = Record {
-            interface: Some(kruxos_types::Interface::Cli),
+            interface: by.interface,
             metadata,
-            ..Record::new(Kind::System, by.clone(), Status::Success)
+            ..Record::new(Kind::System, by.principal.clone(), Status::Success)
         };
         self.audit
             .append(record, Durability::Waited)
@@ -347,4 +384,12 @@ impl Gateway {
             .map_err(|e| crate::call::unaudited(&e))?;
         Ok(())
     }
+}
+
+/// The agent's status does not allow it.
+fn not_now(agent: &Agent, why: &str) -> CallError {
+    CallError::new(ErrorType::ConflictError)
+        .with("resource", agent.name.as_str())
+        .with("actual_version", json!(agent.status))
+        .detail(why)
 }

@@ -84,6 +84,22 @@ impl Tokens {
         self.owners.store(Arc::new(owners.into_iter().collect()));
     }
 
+    /// Forgets a User's live token until the owners are read from the store again.
+    pub(crate) fn forget_user(&self, gone: &str) {
+        self.forget(|owner| matches!(owner, TokenOwner::User { label, .. } if label == gone));
+    }
+
+    /// Forgets an agent's token until the owners are read from the store again.
+    pub(crate) fn forget_agent(&self, gone: &AgentName) {
+        self.forget(|owner| matches!(owner, TokenOwner::Agent { name, .. } if name == gone));
+    }
+
+    fn forget(&self, goes: impl Fn(&TokenOwner) -> bool) {
+        let mut owners = HashMap::clone(&self.owners.load());
+        owners.retain(|_, owner| !goes(owner));
+        self.owners.store(Arc::new(owners));
+    }
+
     /// Proves who presents a token. White space around a pasted token does not count.
     ///
     /// # Errors

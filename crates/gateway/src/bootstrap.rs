@@ -2,8 +2,9 @@
 
 use crate::agents::{AgentWithToken, CreateAgent, DEFAULT_AGENT};
 use crate::gateway::Gateway;
+use crate::operator::Operator;
 use crate::serve::Listening;
-use kruxos_types::{AgentName, CallError, Object, Principal};
+use kruxos_types::{AgentName, CallError, Object};
 use serde_json::{Value, json};
 
 /// Template of the first agent: a person trying the product on their own machine.
@@ -23,7 +24,7 @@ pub struct Prepared {
 /// # Errors
 /// The store's or the audit log's.
 pub async fn prepare(gateway: &Gateway) -> Result<Prepared, CallError> {
-    let by = Principal::system();
+    let by = Operator::gateway();
     let name = AgentName::new(DEFAULT_AGENT).map_err(CallError::internal_failure)?;
     let agent_token = if gateway.agents.get(name.as_str()).is_none() {
         let new = CreateAgent {

@@ -191,7 +191,7 @@ async fn admit(
     if session.ended.is_cancelled() {
         return Err(session.expired());
     }
-    if session.is_paused() {
+    if gateway.agents.is_paused(&session.profile.principal) {
         return Err(CallError::new(ErrorType::SessionPaused)
             .with("agent", &*session.profile.principal.name));
     }

@@ -59,6 +59,8 @@ pub struct Inner {
     /// Held while a checkpoint is written or removed, so that none comes back after its removal.
     checkpointing: Mutex<()>,
     saved_rates: Mutex<Value>,
+    #[cfg(test)]
+    pub(crate) hooks: crate::hooks::Hooks,
     _lock: DirectoryLock,
 }
 
@@ -166,6 +168,8 @@ impl Gateway {
             store,
             saved_rates: Mutex::default(),
             checkpointing: Mutex::default(),
+            #[cfg(test)]
+            hooks: crate::hooks::Hooks::default(),
             _lock: lock,
         }));
         gateway.report_recovery(&recovery).await;

@@ -53,15 +53,31 @@ pub enum LayoutError {
 #[derive(Debug)]
 pub struct DirectoryLock(#[allow(dead_code, reason = "held for its lock")] File);
 
+/// The one spelling of a path that policy and executor both use: absolute and free of links, as far as it
+/// exists already.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for there in path.ancestors() {
+        if let Ok(found) = there.canonicalize() {
+            let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+            // Joining an empty path would add a slash.
+            return match rest.as_os_str().is_empty() {
+                true => found,
+                false => found.join(rest),
+            };
+        }
+    }
+    path
+}
+
 impl Layout {
     /// Paths for a data directory; nothing is touched.
     #[must_use]
     pub fn new(data_dir: &Path, workspace_root: Option<&Path>, run_dir: Option<&Path>) -> Self {
-        let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+        let data_dir = real(data_dir);
         Self {
-            workspace_root: workspace_root
-                .map_or_else(|| data_dir.join("workspaces"), Path::to_owned),
-            run_dir: run_dir.map_or_else(|| data_dir.join("run"), Path::to_owned),
+            workspace_root: workspace_root.map_or_else(|| data_dir.join("workspaces"), real),
+            run_dir: run_dir.map_or_else(|| data_dir.join("run"), real),
             data_dir,
         }
     }

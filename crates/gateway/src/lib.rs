@@ -17,6 +17,8 @@ pub mod events;
 mod files;
 pub mod gateway;
 pub mod health;
+#[cfg(test)]
+mod hooks;
 mod host;
 mod housekeeping;
 pub mod layout;
@@ -25,6 +27,7 @@ mod limits;
 mod listen;
 pub mod mcp;
 pub mod metrics;
+pub mod operator;
 pub mod policy_files;
 mod probes;
 pub mod serve;

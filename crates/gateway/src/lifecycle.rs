@@ -7,7 +7,7 @@ use crate::policy_files::Reload;
 use crate::session::{AgentSession, Profile};
 use kruxos_audit::{Durability, Kind, Record, Recovery, Status};
 use kruxos_capabilities::SessionState;
-use kruxos_store::{AgentStatus, Severity};
+use kruxos_store::{Agent, AgentStatus, Severity};
 use kruxos_types::{AgentName, CallError, ErrorType, Object, Principal, PrincipalKind};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -24,9 +24,9 @@ impl Gateway {
         // Whoever takes a token away first takes it out of the registry and then ends the session that
         // it finds; this looks in the other order, so one of the two sees the other.
         if let Err(gone) = self.tokens.recheck(identity) {
-            if started {
-                self.end_session(&identity.principal, "token no longer valid")
-                    .await;
+            // This one and no other: a later token may have brought about a later session.
+            if started && self.sessions.end_this(&session) {
+                self.after_session(&session, "token no longer valid").await;
             }
             return Err(gone);
         }
@@ -49,26 +49,33 @@ impl Gateway {
             return Ok((session, false));
         }
         self.refuse_if_stopping()?;
-        let (profile, _) = self.profile(principal)?;
+        let mut profile = self.profile(principal)?;
         let checkpoint = crate::checkpoints::recover(self, principal).await;
-        let state = checkpoint.map_or_else(SessionState::default, SessionState::import);
-        let (session, started) = self.sessions.get_or_start(principal, || (profile, state));
+        let make = |first| {
+            // The agent may have been changed or revoked, and the gateway may have begun to stop, meanwhile.
+            self.refuse_if_stopping()?;
+            if let Some(agent) = self.check_standing(principal)? {
+                profile.policy_group = agent.policy_group.into();
+                profile.purpose = agent.purpose.into();
+                profile.created_at = agent.created_at;
+            }
+            let state = checkpoint.filter(|_| first);
+            let state = state.map_or_else(SessionState::default, SessionState::import);
+            Ok::<_, CallError>((profile, state))
+        };
+        let (session, started) = self.sessions.get_or_start(principal, make)?;
         if started && let Err(error) = self.open_session(&session).await {
             // Nobody has been told of it, so it goes without a word.
-            self.sessions.end(principal);
+            self.sessions.abandon(&session);
             self.files.close(&session.id);
             return Err(error);
         }
         Ok((session, started))
     }
 
-    /// What a session needs before its first call. The agent may have been paused or revoked, and the
-    /// gateway may have begun to stop, while it was made; whoever did that saw no session.
+    /// What a session needs before its first call.
     async fn open_session(&self, session: &Arc<AgentSession>) -> Result<(), CallError> {
-        self.refuse_if_stopping()?;
         let principal = &session.profile.principal;
-        let (_, paused) = self.profile(principal)?;
-        session.set_paused(paused);
         if let Ok(agent) = AgentName::new(&principal.name)
             && principal.kind == PrincipalKind::Agent
         {
@@ -94,22 +101,30 @@ impl Gateway {
             .with("reason", "the gateway is stopping"))
     }
 
-    fn profile(&self, principal: &Principal) -> Result<(Profile, bool), CallError> {
-        if principal.kind == PrincipalKind::Agent {
-            let revoked =
-                || CallError::new(ErrorType::AuthAgentRevoked).with("name", &*principal.name);
-            let agent = self.agents.get(&principal.name).ok_or_else(revoked)?;
-            if agent.status == AgentStatus::Revoked {
-                return Err(revoked());
-            }
+    /// The agent that this principal is, if it is one. One that is revoked or gone is an error.
+    fn check_standing(&self, principal: &Principal) -> Result<Option<Agent>, CallError> {
+        if principal.kind != PrincipalKind::Agent {
+            return Ok(None);
+        }
+        let agent = self.agents.get(&principal.name);
+        let in_force = agent.filter(|agent| agent.status != AgentStatus::Revoked);
+        let revoked = || CallError::new(ErrorType::AuthAgentRevoked).with("name", &*principal.name);
+        in_force.ok_or_else(revoked).map(Some)
+    }
+
+    fn profile(&self, principal: &Principal) -> Result<Profile, CallError> {
+        if let Some(agent) = self.check_standing(principal)? {
             let profile = Profile {
                 principal: principal.clone(),
-                workspace: agent.workspace.into(),
+                workspace: crate::layout::real(agent.workspace.as_ref())
+                    .display()
+                    .to_string()
+                    .into(),
                 policy_group: agent.policy_group.into(),
                 purpose: agent.purpose.into(),
                 created_at: agent.created_at,
             };
-            return Ok((profile, agent.status == AgentStatus::Paused));
+            return Ok(profile);
         }
         // `user` is a reserved agent name, so this directory can be no agent's.
         let workspace = self.layout.workspace_root.join("user");
@@ -121,15 +136,21 @@ impl Gateway {
             purpose: "A person's own client".into(),
             created_at: self.clock.now(),
         };
-        Ok((profile, false))
+        Ok(profile)
     }
 
     /// Ends a principal's session, if it has one: connections close, its checkpoint goes.
     pub async fn end_session(&self, principal: &Principal, reason: &str) {
-        let Some(session) = self.sessions.end(principal) else {
-            return;
-        };
-        self.after_session(&session, reason).await;
+        if let Some(session) = self.sessions.end(principal) {
+            self.after_session(&session, reason).await;
+        }
+    }
+
+    /// The same for good: nothing of a session that was, or that a crash left, goes to the next one.
+    pub(crate) async fn end_session_for_good(&self, principal: &Principal, reason: &str) {
+        self.end_session(principal, reason).await;
+        // Also when it had no session, and when the gateway is about to stop.
+        crate::checkpoints::remove(self, principal);
     }
 
     pub(crate) async fn after_session(&self, session: &AgentSession, reason: &str) {

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use kruxos_capabilities::{SessionFacts, SessionState};
 use kruxos_types::{CallError, Clock, ErrorType, Principal, SessionId};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +44,6 @@ pub struct AgentSession {
     pub(crate) decisions: Decisions,
     calls: AtomicU64,
     last_used: AtomicI64,
-    paused: AtomicBool,
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -106,17 +105,6 @@ impl AgentSession {
         CallError::new(ErrorType::SessionExpired).with("session_id", self.id.as_str())
     }
 
-    /// Whether the operator paused it.
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Relaxed)
-    }
-
-    /// Pauses or resumes.
-    pub fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Relaxed);
-    }
-
     /// How many long connections are open.
     #[must_use]
     pub fn connection_count(&self) -> usize {
@@ -146,7 +134,6 @@ impl AgentSession {
             "connected_at": self.connected_at,
             "calls": self.call_count(),
             "connections": self.connection_count(),
-            "paused": self.is_paused(),
         })
     }
 
@@ -157,15 +144,34 @@ impl AgentSession {
     }
 }
 
+#[derive(Debug, Default)]
+struct Live {
+    by_principal: HashMap<Principal, Arc<AgentSession>>,
+    /// Whose session has ended, or was to end, since the gateway started: what a crash before that left
+    /// of it is over. It grows with what operators make, not with what clients ask.
+    ended: HashSet<Principal>,
+}
+
 /// All live sessions.
 #[derive(Debug)]
 pub struct Sessions {
-    live: Mutex<HashMap<Principal, Arc<AgentSession>>>,
+    live: Mutex<Live>,
     clock: Arc<dyn Clock>,
     idle_seconds: i64,
     calls_at_once: usize,
     on_conflict: OnConflict,
     next_connection: AtomicU64,
+}
+
+impl Live {
+    /// Takes out and ends this session; false if it was not there any more.
+    fn take(&mut self, session: &Arc<AgentSession>) -> bool {
+        session.ended.cancel();
+        let principal = &session.profile.principal;
+        let same = |live: &Arc<AgentSession>| Arc::ptr_eq(live, session);
+        self.by_principal.get(principal).is_some_and(same)
+            && self.by_principal.remove(principal).is_some()
+    }
 }
 
 /// What [`Sessions::attach`] did to an older connection of the same agent.
@@ -197,20 +203,26 @@ impl Sessions {
     /// The live session of a principal.
     #[must_use]
     pub fn get(&self, principal: &Principal) -> Option<Arc<AgentSession>> {
-        self.lock().get(principal).cloned()
+        self.lock().by_principal.get(principal).cloned()
     }
 
-    /// The live session, or a new one made from `profile` and `state`. The flag says which.
-    pub fn get_or_start(
+    /// The live session, or a new one that `make` allows. The flag says which. `make` learns whether the
+    /// principal had none since the gateway started, so that a crash may have left its state; it runs
+    /// under the lock that [`Sessions::end`] takes, so whoever makes something known and then ends the
+    /// session either is seen by `make` or finds the session. It must not wait.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub(crate) fn get_or_start<E>(
         &self,
         principal: &Principal,
-        profile: impl FnOnce() -> (Profile, SessionState),
-    ) -> (Arc<AgentSession>, bool) {
+        make: impl FnOnce(bool) -> Result<(Profile, SessionState), E>,
+    ) -> Result<(Arc<AgentSession>, bool), E> {
         let mut live = self.lock();
-        if let Some(session) = live.get(principal) {
-            return (session.clone(), false);
+        if let Some(session) = live.by_principal.get(principal) {
+            return Ok((session.clone(), false));
         }
-        let (profile, state) = profile();
+        let (profile, state) = make(!live.ended.contains(principal))?;
         let now = self.clock.now();
         let session = Arc::new(AgentSession {
             id: SessionId::random(),
@@ -222,11 +234,15 @@ impl Sessions {
             decisions: Decisions::default(),
             calls: AtomicU64::new(0),
             last_used: AtomicI64::new(now.as_second()),
-            paused: AtomicBool::new(false),
             connections: Mutex::default(),
         });
-        live.insert(principal.clone(), session.clone());
-        (session, true)
+        live.by_principal.insert(principal.clone(), session.clone());
+        Ok((session, true))
+    }
+
+    /// Takes back a session that could not be opened. What a crash left is still good for the next.
+    pub(crate) fn abandon(&self, session: &Arc<AgentSession>) {
+        self.lock().take(session);
     }
 
     /// Registers a long connection. `client` tells connections of one client program (same token, same
@@ -288,9 +304,21 @@ impl Sessions {
 
     /// Ends a principal's session: connections close, held calls stop waiting. Answers it.
     pub fn end(&self, principal: &Principal) -> Option<Arc<AgentSession>> {
-        let session = self.lock().remove(principal)?;
+        let mut live = self.lock();
+        live.ended.insert(principal.clone());
+        let session = live.by_principal.remove(principal)?;
         session.ended.cancel();
         Some(session)
+    }
+
+    /// Ends this session and no later one of the same principal; false if it had ended.
+    pub(crate) fn end_this(&self, session: &Arc<AgentSession>) -> bool {
+        let mut live = self.lock();
+        let was_live = live.take(session);
+        if was_live {
+            live.ended.insert(session.profile.principal.clone());
+        }
+        was_live
     }
 
     /// Ends every session that nobody has used for the idle time and that has no connection and no call
@@ -299,6 +327,7 @@ impl Sessions {
         let now = self.clock.now().as_second();
         let mut live = self.lock();
         let idle: Vec<_> = live
+            .by_principal
             .values()
             .filter(|session| {
                 let unused = now.saturating_sub(session.last_used.load(Ordering::Relaxed));
@@ -309,8 +338,8 @@ impl Sessions {
             .cloned()
             .collect();
         for session in &idle {
-            live.remove(&session.profile.principal);
-            session.ended.cancel();
+            live.take(session);
+            live.ended.insert(session.profile.principal.clone());
         }
         idle
     }
@@ -318,10 +347,10 @@ impl Sessions {
     /// Every live session.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<AgentSession>> {
-        self.lock().values().cloned().collect()
+        self.lock().by_principal.values().cloned().collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Principal, Arc<AgentSession>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

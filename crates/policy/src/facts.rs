@@ -31,6 +31,8 @@ pub(crate) struct PathInput {
     pub(crate) name: Box<str>,
     /// Whether the capability changes what is there.
     pub(crate) written: bool,
+    /// It only names something whose path is told otherwise.
+    is_id: bool,
 }
 
 /// Inputs that `content_size_*` measures, first one that a capability has.
@@ -54,7 +56,14 @@ impl Shape {
         let paths = names(&is_path).into_iter().map(|name| {
             // A copy reads its source; everything else that changes files changes every path it takes.
             let written = changes && !(definition.name == "filesystem.copy" && &*name == "source");
-            PathInput { name, written }
+            // An entry of the trash is named by its id, in either spelling; where it goes is what policy
+            // looks at (`Query::touches`).
+            let is_id = &*name == "trash_path";
+            PathInput {
+                name,
+                written,
+                is_id,
+            }
         });
         let has = |name: &str| definition.inputs.iter().any(|field| field.name == name);
         Shape {
@@ -251,7 +260,8 @@ impl<'a> Facts<'a> {
         self.paths.get_or_init(|| {
             let normal = |text, written| NormalPath::new(self.query.workspace, text, written);
             let mut paths = SmallVec::new();
-            for (slot, input) in self.shape.paths.iter().enumerate() {
+            let inputs = self.shape.paths.iter().enumerate();
+            for (slot, input) in inputs.filter(|(_, input)| !input.is_id) {
                 if let Some(text) = self.text(&input.name) {
                     paths.push(normal(text, input.written).at(slot));
                 }

@@ -238,8 +238,8 @@ impl Store {
         .await
     }
 
-    /// Removes an agent and its persistent state. Its pending approval requests become `cancelled` and
-    /// results that wait for it are not handed to a later agent of its name.
+    /// Removes an agent and its persistent state. Its requests that have not begun become `cancelled`, and
+    /// none of its requests goes to a later agent of its name.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -251,7 +251,8 @@ impl Store {
                 return Err(StoreError::NotFound(name.to_owned()));
             }
             persistent::forget_agent(conn, name)?;
-            crate::approvals::forget(conn, PrincipalKind::Agent, name, db::now(&*clock))
+            let (kind, why) = (PrincipalKind::Agent, "the agent was deleted");
+            crate::approvals::forget(conn, kind, name, why, db::now(&*clock))
         })
         .await
     }

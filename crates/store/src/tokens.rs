@@ -50,8 +50,8 @@ impl Store {
     }
 
     /// Revokes by id, or by label where a live token has it. Doing it twice by id keeps the first time.
-    /// Requests of this person that have not begun become `cancelled`, and results that wait are not
-    /// handed to a later token of the label.
+    /// Requests of this person that have not begun become `cancelled`, and none goes to a later token of
+    /// the label.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -70,7 +70,8 @@ impl Store {
             let now = db::now(&*clock);
             let sql = "UPDATE user_tokens SET revoked_at = ?2 WHERE id = ?1";
             db::run(conn, sql, (&token.id, now.as_microsecond()))?;
-            crate::approvals::forget(conn, PrincipalKind::User, &token.label, now)?;
+            let (kind, why) = (PrincipalKind::User, "the User token was revoked");
+            crate::approvals::forget(conn, kind, &token.label, why, now)?;
             token.revoked_at = Some(now);
             Ok(token)
         })

@@ -3,6 +3,7 @@
 //! root, and `openat2` with `RESOLVE_BENEATH` keeps everything below it, whatever changes meanwhile.
 
 use super::place::Place;
+use super::temporary::is_temporary;
 use super::text::quote;
 use super::{fault, links};
 use kruxos_types::CallError;
@@ -147,6 +148,13 @@ impl Roots {
                 field,
                 "it contains a NUL byte",
                 EXPECTED,
+            ));
+        }
+        if given.split('/').any(|part| is_temporary(part.as_bytes())) {
+            return Err(CallError::invalid_input(
+                field,
+                "names that kruxos gives to unfinished files are not for others",
+                "another name",
             ));
         }
         let found = if given.starts_with('/') {

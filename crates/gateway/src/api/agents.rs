@@ -1,8 +1,9 @@
 //! `/agents`: registering, editing, tokens, supervision, and what policy gives each agent.
 
+use super::Operator;
 use super::error::{Answer, ApiError};
 use super::extract::{Body, By, Params, agent_name, bounded, bounded_object, page_limit};
-use crate::agents::{CreateAgent, DEFAULT_GROUP};
+use crate::agents::{CreateAgent, DEFAULT_GROUP, Supervision};
 use crate::gateway::Gateway;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use kruxos_catalog::Status;
 use kruxos_store::{Agent, AgentPatch, AgentStatus};
-use kruxos_types::{AgentName, Object, Principal};
+use kruxos_types::{ErrorType, Object, Principal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -151,23 +152,15 @@ async fn delete(By(by): By, State(gateway): State<Gateway>, Path(name): Path<Str
 }
 
 async fn pause(By(by): By, State(gateway): State<Gateway>, Path(name): Path<String>) -> Answer {
-    let agent = not_revoked(&gateway, &name)?;
-    set(&gateway, &agent.name, AgentStatus::Paused, &by).await
+    supervise(&gateway, &name, Supervision::Pause, &by).await
 }
 
 async fn resume(By(by): By, State(gateway): State<Gateway>, Path(name): Path<String>) -> Answer {
-    let agent = not_revoked(&gateway, &name)?;
-    if agent.status != AgentStatus::Paused {
-        return Ok(Json(shown(&gateway, &agent)));
-    }
-    let status = standing(&gateway, &agent.name);
-    set(&gateway, &agent.name, status, &by).await
+    supervise(&gateway, &name, Supervision::Resume, &by).await
 }
 
 async fn kill(By(by): By, State(gateway): State<Gateway>, Path(name): Path<String>) -> Answer {
-    let agent = not_revoked(&gateway, &name)?;
-    let agent = gateway.kill_agent(&agent.name, &by).await?;
-    Ok(Json(shown(&gateway, &agent)))
+    supervise(&gateway, &name, Supervision::Kill, &by).await
 }
 
 async fn rotate(By(by): By, State(gateway): State<Gateway>, Path(name): Path<String>) -> Answer {
@@ -177,22 +170,11 @@ async fn rotate(By(by): By, State(gateway): State<Gateway>, Path(name): Path<Str
 }
 
 async fn revoke(By(by): By, State(gateway): State<Gateway>, Path(name): Path<String>) -> Answer {
-    let agent = known(&gateway, &name)?;
-    set(&gateway, &agent.name, AgentStatus::Revoked, &by).await
+    supervise(&gateway, &name, Supervision::Revoke, &by).await
 }
 
 async fn restore(By(by): By, State(gateway): State<Gateway>, Path(name): Path<String>) -> Answer {
-    let agent = known(&gateway, &name)?;
-    if agent.status != AgentStatus::Revoked {
-        let state = json!(agent.status);
-        let state = state.as_str().unwrap_or_default();
-        return Err(ApiError::conflict(
-            &name,
-            state,
-            "Only a revoked agent can be restored.",
-        ));
-    }
-    set(&gateway, &agent.name, AgentStatus::Registered, &by).await
+    supervise(&gateway, &name, Supervision::Restore, &by).await
 }
 
 /// What policy in force says of an agent before any input is known.
@@ -223,9 +205,16 @@ async fn policy(By(_): By, State(gateway): State<Gateway>, Path(name): Path<Stri
     })))
 }
 
-async fn set(gateway: &Gateway, name: &AgentName, status: AgentStatus, by: &Principal) -> Answer {
-    let agent = gateway.set_agent_status(name, status, by).await?;
-    Ok(Json(shown(gateway, &agent)))
+async fn supervise(gateway: &Gateway, name: &str, what: Supervision, by: &Operator) -> Answer {
+    let agent = known(gateway, name)?;
+    match gateway.supervise_agent(&agent.name, what, by).await {
+        Ok(agent) => Ok(Json(shown(gateway, &agent))),
+        Err(error) if error.error_type() == ErrorType::ConflictError => {
+            let status = error.context().get("actual_version").cloned();
+            Err(ApiError::from(error).with("status", status))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The agent, or 404.
@@ -234,26 +223,6 @@ pub(super) fn known(gateway: &Gateway, name: &str) -> Result<Agent, ApiError> {
         .agents
         .get(name)
         .ok_or_else(|| ApiError::not_found("agent", name, "a name of the agents list"))
-}
-
-/// Pausing and resuming change the status, which would quietly give a revoked token its power back.
-fn not_revoked(gateway: &Gateway, name: &str) -> Result<Agent, ApiError> {
-    let agent = known(gateway, name)?;
-    if agent.status == AgentStatus::Revoked {
-        return Err(ApiError::conflict(
-            name,
-            "revoked",
-            "Restore the agent first.",
-        ));
-    }
-    Ok(agent)
-}
-
-fn standing(gateway: &Gateway, name: &AgentName) -> AgentStatus {
-    match gateway.sessions.get(&Principal::agent(name.as_str())) {
-        Some(_) => AgentStatus::Active,
-        None => AgentStatus::Registered,
-    }
 }
 
 /// An agent with its live session.

@@ -64,7 +64,11 @@ async fn acknowledge(
     Path(id): Path<String>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Answer {
-    match gateway.store.acknowledge_alert(&id, &by.name, None).await {
+    match gateway
+        .store
+        .acknowledge_alert(&id, &by.principal.name, None)
+        .await
+    {
         Ok(alert) => {
             gateway
                 .audit_admin(&by, "alert acknowledged", json!({"id": alert.id}))

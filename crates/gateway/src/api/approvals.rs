@@ -1,5 +1,6 @@
 //! `/approvals`: what waits for a person, and the decision.
 
+use super::Operator;
 use super::error::{Answer, ApiError};
 use super::extract::{Body, By, Params, agent_name, bounded, page_limit};
 use crate::gateway::Gateway;
@@ -69,7 +70,7 @@ async fn accept(
         &gateway,
         &id,
         Decision::Accept {
-            by: by.name.to_string(),
+            by: by.principal.name.to_string(),
             reason,
         },
     )
@@ -87,7 +88,7 @@ async fn reject(
         &gateway,
         &id,
         Decision::Reject {
-            by: by.name.to_string(),
+            by: by.principal.name.to_string(),
             reason,
         },
     )
@@ -95,10 +96,13 @@ async fn reject(
 }
 
 /// Nobody approves their own call through the surface that it was made on (spec/approvals.md).
-async fn others_call(gateway: &Gateway, id: &str, by: &Principal) -> Result<(), ApiError> {
+async fn others_call(gateway: &Gateway, id: &str, by: &Operator) -> Result<(), ApiError> {
     let found = gateway.store.approval(&ApprovalId::from_text(id)).await?;
     let own = |one: &Approval| {
-        one.principal == *by && one.interface == kruxos_types::Interface::Cli.as_str()
+        one.principal == by.principal
+            && by
+                .interface
+                .is_some_and(|door| one.interface == door.as_str())
     };
     let Some(approval) = found.filter(own) else {
         return Ok(());

@@ -52,7 +52,7 @@ async fn call(
     }
     let principal = match &new.agent {
         Some(name) => Principal::agent(known(&gateway, name)?.name.as_str()),
-        None => by.clone(),
+        None => by.principal.clone(),
     };
     let session = gateway.session_of(&principal).await?;
     let mut request = CallRequest::new(new.capability, Value::Object(new.inputs));
@@ -62,14 +62,14 @@ async fn call(
     };
     request
         .metadata
-        .insert("called_by".to_owned(), json!(by.to_string()));
+        .insert("called_by".to_owned(), json!(by.principal.to_string()));
     // Dropped with this request when the client hangs up: a held call then stays in the queue.
     let left = request.cancel.clone().drop_guard();
     let answer = gateway
         .call(
             Caller {
                 session,
-                interface: Interface::Cli,
+                interface: by.interface.unwrap_or(Interface::Cli),
             },
             request,
         )

@@ -4,7 +4,7 @@ use super::{Operator, router};
 use crate::gateway::Gateway;
 use crate::listen::Limit;
 use http::Extensions;
-use kruxos_types::Principal;
+use kruxos_types::Interface;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Connections at once: some dozens of terminals and one dashboard, and never all descriptors.
@@ -24,7 +24,7 @@ pub async fn serve_control(gateway: Gateway, listener: UnixListener) {
             return None;
         }
         let mut facts = Extensions::new();
-        facts.insert(Operator(Principal::user("operator")));
+        facts.insert(Operator::person("operator", Interface::Cli));
         Some(facts)
     };
     crate::listen::serve(gateway, listener, LIMIT, routes, meet).await;

@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use kruxos_types::{AgentName, CallError, ErrorType, Object, Principal};
+use kruxos_types::{AgentName, CallError, ErrorType, Object};
 use serde::de::DeserializeOwned;
 
 /// Items of one page unless the caller asks for fewer or more.
@@ -88,7 +88,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 }
 
 /// Who acts; 401 when the door proved nobody.
-pub(super) struct By(pub(super) Principal);
+pub(super) struct By(pub(super) Operator);
 
 impl<S: Send + Sync> FromRequestParts<S> for By {
     type Rejection = ApiError;
@@ -96,7 +96,7 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let operator = parts.extensions.get::<Operator>();
         operator
-            .map(|operator| Self(operator.0.clone()))
+            .map(|operator| Self(operator.clone()))
             .ok_or_else(|| {
                 let error = CallError::new(ErrorType::NotAuthenticated)
                     .with("reason", "this door proved no operator");

@@ -21,20 +21,31 @@ mod system;
 mod tokens;
 mod verify;
 
+pub use crate::operator::Operator;
 pub use control::serve_control;
 
 use crate::gateway::Gateway;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use kruxos_types::Principal;
-
-/// Who acts through the API, proved by the door: the control socket's peer, later a session or a
-/// User token.
-#[derive(Debug, Clone)]
-pub struct Operator(pub Principal);
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use error::ApiError;
+use kruxos_types::CallError;
 
 /// Largest request body: a state value of 10 MiB with room for its JSON escapes.
 pub const MAX_BODY_BYTES: usize = 12 * 1024 * 1024;
+
+/// Carries a change through although whoever asked for it leaves: a handler ends with its connection, and
+/// a revocation that reached the database and not the memory would leave a token working.
+async fn to_the_end(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match gateway.tasks.spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => ApiError::from(CallError::internal_failure(error)).into_response(),
+    }
+}
 
 /// Every route. The caller adds the [`Operator`] that its door has proved.
 pub fn router(gateway: Gateway) -> Router {
@@ -42,12 +53,13 @@ pub fn router(gateway: Gateway) -> Router {
         .merge(system::routes())
         .merge(agents::routes())
         .merge(approvals::routes())
-        .merge(audit::routes())
         .merge(state::routes())
         .merge(tokens::routes())
         .merge(alerts::routes())
         .merge(policies::routes())
         .merge(config::routes())
+        .layer(from_fn_with_state(gateway.clone(), to_the_end))
+        .merge(audit::routes())
         .merge(events::routes())
         .merge(call::routes())
         .fallback(error::no_route)

@@ -1,6 +1,7 @@
 //! `/policies` and `/check-policy`: the files, who may change them and how, and why a call gets
 //! the tier it gets.
 
+use super::Operator;
 use super::agents::known;
 use super::error::{Answer, ApiError};
 use super::extract::{Body, By, agent_name};
@@ -221,7 +222,7 @@ async fn write_agent(
 /// Writes a file that compiles, unless somebody changed it since the writer read it.
 async fn write(
     gateway: &Gateway,
-    by: &Principal,
+    by: &Operator,
     file: PolicyFile,
     headers: HeaderMap,
     text: String,
@@ -425,7 +426,7 @@ async fn check_policy(
             (Principal::agent(agent.name.as_str()), agent.workspace)
         }
         None => (
-            by,
+            by.principal,
             gateway
                 .layout
                 .workspace_root

@@ -5,8 +5,8 @@ use super::execute::execute;
 use crate::events::EventType;
 use crate::gateway::Gateway;
 use kruxos_audit::{AuditError, Durability, Kind, Record, Status};
-use kruxos_store::{AgentStatus, Approval, ApprovalState, Decision, StoreError, TransitionError};
-use kruxos_types::{ApprovalId, CallError, Principal, PrincipalKind};
+use kruxos_store::{Approval, ApprovalState, Decision, StoreError, TransitionError};
+use kruxos_types::{ApprovalId, CallError, Principal};
 use serde_json::json;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -53,25 +53,21 @@ impl Gateway {
     ) -> Result<Option<Approval>, CallError> {
         let deadline = tokio::time::Instant::now() + time;
         let mut changed = self.approvals.changed.subscribe();
-        loop {
-            let approval = self
-                .store
-                .approval(id)
-                .await?
-                .filter(|found| found.principal == *principal);
-            let open = |approval: &Approval| {
-                use ApprovalState::{Approved, Executing, Pending};
-                matches!(approval.state, Pending | Approved | Executing)
-            };
-            if !approval.as_ref().is_some_and(open) {
-                return Ok(approval);
-            }
+        let open = |approval: &Approval| {
+            use ApprovalState::{Approved, Executing, Pending};
+            matches!(approval.state, Pending | Approved | Executing)
+        };
+        let mut approval = self.store.approval_of(id, principal).await?;
+        while approval.as_ref().is_some_and(open) {
             tokio::select! {
                 _ = changed.changed() => {}
-                () = tokio::time::sleep_until(deadline) => return Ok(approval),
-                () = self.stopping.cancelled() => return Ok(approval),
+                () = tokio::time::sleep_until(deadline) => break,
+                () = self.stopping.cancelled() => break,
             }
+            // Whose it is was looked at; that they go meanwhile ends the request.
+            approval = self.store.approval(id).await?;
         }
+        Ok(approval)
     }
 
     /// A reader that wakes whenever any request changes.
@@ -100,14 +96,14 @@ impl Gateway {
         Ok(())
     }
 
-    /// Starts what was approved while the agent was paused.
+    /// Starts what was approved while the agent was paused, oldest first.
     pub(crate) async fn start_held_back(&self, principal: &Principal) -> Result<(), StoreError> {
         let approved = Some(ApprovalState::Approved);
         let held_back = self
             .store
             .approvals(approved, Some(principal), MAX_HELD_BACK)
             .await?;
-        for approval in held_back {
+        for approval in held_back.into_iter().rev() {
             self.start_approved(approval);
         }
         Ok(())
@@ -133,7 +129,14 @@ impl Gateway {
                 self.audit
                     .append(decision_entry(&approval), Durability::Waited)
                     .await?;
-                self.store.decision_audited(&approval.id).await?;
+                let marked = self
+                    .store
+                    .decision_audited(&approval.id, approval.state)
+                    .await?;
+                if !marked {
+                    // It was withdrawn while this was written; the next round tells that.
+                    continue;
+                }
                 self.announce_approval(EventType::ApprovalResolved, &approval);
                 self.approvals.wake();
                 if approval.state == ApprovalState::Approved {
@@ -143,24 +146,19 @@ impl Gateway {
         }
     }
 
-    /// Runs an approved request in the gateway, unless its agent is paused or the gateway stops: then it
-    /// stays approved until the agent is resumed or the gateway starts again.
+    /// Runs an approved request in the gateway, unless the gateway stops or the store does not let it:
+    /// then it stays approved until the gateway starts again, its decision is audited, or its agent is
+    /// resumed.
     fn start_approved(&self, approval: Approval) {
-        let paused = self
-            .agents
-            .get(&approval.principal.name)
-            .is_some_and(|agent| agent.status == AgentStatus::Paused);
-        if (approval.principal.kind == PrincipalKind::Agent && paused)
-            || self.stopping.is_cancelled()
-        {
-            return;
-        }
         let gateway = self.clone();
         drop(self.tasks.spawn(async move {
             let id = &approval.id;
+            if gateway.stopping.is_cancelled() {
+                return;
+            }
             match gateway.store.claim_approval(id).await {
                 Ok(claimed) => execute(&gateway, claimed).await,
-                // Started twice after a restart, or withdrawn meanwhile.
+                // Started twice after a restart, withdrawn meanwhile, or not to be run yet.
                 Err(TransitionError::Conflict(current)) => {
                     tracing::debug!(%id, state = current.state_name(), "not executed here");
                 }
@@ -192,7 +190,13 @@ fn decision_entry(approval: &Approval) -> Record {
     };
     let mut entry = entry(approval, Kind::Decision, status);
     if let Some(by) = &approval.decided_by {
-        entry.actor = Principal::user(by);
+        // What came after the decision, as that the agent was deleted, is not the decider's doing.
+        if matches!(
+            approval.state,
+            ApprovalState::Approved | ApprovalState::Rejected
+        ) {
+            entry.actor = Principal::user(by);
+        }
         entry.metadata.insert("decided_by".to_owned(), json!(by));
     }
     let facts = [

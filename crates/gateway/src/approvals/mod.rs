@@ -18,6 +18,9 @@ use tokio::sync::watch;
 
 /// How long a finished result waits for the agent to call again with the same inputs.
 const RESULT_KEPT: Duration = Duration::from_secs(600);
+/// Longest inputs that are shown whole to who decides, as JSON: content beyond it is shown by size and
+/// digest, and in the preview.
+const MAX_SHOWN: usize = 64 << 10;
 /// A client that asked for progress hears at least this often that its call still waits.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
@@ -78,6 +81,13 @@ async fn request_for(
     {
         return Ok(known);
     }
+    // As it is, and not as it is shown: digests of content must be those of its intent and result.
+    let recorded = gateway.recorded_inputs(Some(admitted.definition), &admitted.inputs);
+    let shown = kruxos_audit::redact(&Value::Object(admitted.inputs.clone()));
+    let shown_inputs = match shown.to_string().len() {
+        0..=MAX_SHOWN => shown,
+        _ => recorded.clone(),
+    };
     let preview = gateway
         .preview(caller, admitted.definition, &admitted.inputs)
         .await;
@@ -87,7 +97,7 @@ async fn request_for(
         session_id: caller.session.id.to_string(),
         interface: caller.interface.as_str().to_owned(),
         capability: admitted.definition.name.to_string(),
-        shown_inputs: kruxos_audit::redact(&Value::Object(admitted.inputs.clone())),
+        shown_inputs,
         exact_inputs: admitted.inputs,
         digest,
         reason: reason(&decision),
@@ -97,7 +107,14 @@ async fn request_for(
         expires_at: expiry(gateway),
     };
     let limit = gateway.config.approval.max_pending_per_agent;
-    let approval = match gateway.store.request_approval(new, since, limit).await? {
+    // Looked at where the request is stored: an agent's session ends before its requests are forgotten.
+    let ended = caller.session.ended.clone();
+    let may_ask = move || !ended.is_cancelled();
+    let approval = match gateway
+        .store
+        .request_approval(new, since, limit, may_ask)
+        .await?
+    {
         Requested::Created(approval) => *approval,
         // The same call was made twice at the same time: both wait on one request.
         Requested::Known(approval) => return Ok(*approval),
@@ -107,9 +124,10 @@ async fn request_for(
                 .with("limit", limit)
                 .with("current", pending));
         }
+        Requested::Gone => return Err(caller.session.expired()),
     };
     let mut entry = entry(&approval, Kind::Call, Status::Pending);
-    entry.inputs = Some(recorded_inputs(gateway, &approval));
+    entry.inputs = Some(recorded);
     entry.metadata.extend(request.metadata.clone());
     gateway
         .audit
@@ -240,15 +258,6 @@ fn digest(
     // serde_json's maps are sorted, so equal inputs give equal bytes.
     let document = json!([principal, definition.name, inputs, generation]);
     data_encoding::HEXLOWER.encode(&Sha256::digest(document.to_string().as_bytes()))
-}
-
-/// The inputs of a request as its audit entries keep them.
-fn recorded_inputs(gateway: &Gateway, approval: &Approval) -> Value {
-    let definition = gateway.catalog.get(&approval.capability);
-    match &approval.inputs {
-        Value::Object(inputs) => gateway.recorded_inputs(definition, inputs),
-        other => kruxos_audit::content_summary(other),
-    }
 }
 
 fn entry(approval: &Approval, kind: Kind, status: Status) -> Record {

@@ -2,8 +2,10 @@
 
 use crate::support::World;
 use kruxos_audit::{Kind, Query};
-use kruxos_store::{AgentStatus, ApprovalState};
-use kruxos_types::{AgentName, ApprovalId, Principal};
+use kruxos_gateway::agents::Supervision;
+use kruxos_gateway::operator::Operator;
+use kruxos_store::ApprovalState;
+use kruxos_types::{AgentName, ApprovalId, Interface, Principal};
 use serde_json::{Value, json};
 
 /// An agent `a` with a call that waits.
@@ -26,11 +28,14 @@ fn agent() -> AgentName {
     AgentName::new("a").unwrap()
 }
 
-async fn set(world: &World, status: AgentStatus) {
-    let operator = Principal::user("operator");
+fn operator() -> Operator {
+    Operator::person("operator", Interface::Cli)
+}
+
+async fn set(world: &World, what: Supervision) {
     world
         .gateway
-        .set_agent_status(&agent(), status, &operator)
+        .supervise_agent(&agent(), what, &operator())
         .await
         .unwrap();
 }
@@ -55,11 +60,11 @@ fn audited(world: &World) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_approved_while_the_agent_is_paused_runs_when_it_is_resumed() {
     let (world, _, id) = held().await;
-    set(&world, AgentStatus::Paused).await;
+    set(&world, Supervision::Pause).await;
     world.accept(&id).await;
     assert_eq!(audited(&world), ["approved"]);
     assert_eq!(state(&world, &id).await, ApprovalState::Approved);
-    set(&world, AgentStatus::Active).await;
+    set(&world, Supervision::Resume).await;
     let done = world
         .gateway
         .await_approval(&id, &Principal::agent("a"), crate::support::PATIENCE)
@@ -76,7 +81,7 @@ async fn requests_of_a_deleted_agent_end_in_the_audit_log_and_for_those_who_wait
     let waiting = world
         .gateway
         .await_approval(&id, &principal, crate::support::PATIENCE);
-    let (name, operator) = (agent(), Principal::user("operator"));
+    let (name, operator) = (agent(), operator());
     let deleting = world.gateway.delete_agent(&name, &operator);
     let (ended, deleted) = tokio::join!(waiting, deleting);
     deleted.unwrap();
@@ -87,7 +92,7 @@ async fn requests_of_a_deleted_agent_end_in_the_audit_log_and_for_those_who_wait
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approved_call_that_cannot_begin_is_audited_as_failed() {
     let (world, _, id) = held().await;
-    set(&world, AgentStatus::Revoked).await;
+    set(&world, Supervision::Revoke).await;
     world.accept(&id).await;
     let done = world
         .gateway

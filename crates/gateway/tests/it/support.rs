@@ -9,6 +9,7 @@ use kruxos_gateway::agents::CreateAgent;
 use kruxos_gateway::config::Config;
 use kruxos_gateway::gateway::Gateway;
 use kruxos_gateway::layout::Layout;
+use kruxos_gateway::operator::Operator;
 use kruxos_types::{AgentName, ApprovalId, Object, Principal, SystemClock};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -84,7 +85,7 @@ impl World {
             settings: Object::new(),
         };
         self.gateway
-            .create_agent(new, &Principal::system())
+            .create_agent(new, &Operator::gateway())
             .await
             .unwrap()
             .token

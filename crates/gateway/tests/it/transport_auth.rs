@@ -147,7 +147,7 @@ async fn a_rotated_token_ends_its_sessions() {
     let name = kruxos_types::AgentName::new("a").unwrap();
     let rotated = world
         .gateway
-        .rotate_agent(&name, &kruxos_types::Principal::system())
+        .rotate_agent(&name, &kruxos_gateway::operator::Operator::gateway())
         .await
         .unwrap();
     let ping = json!({"jsonrpc": "2.0", "id": 3, "method": "ping"});
@@ -178,7 +178,7 @@ async fn a_token_that_goes_between_head_and_body_carries_no_call() {
     assert!(interim.starts_with(b"HTTP/1.1 100 Continue"));
 
     let name = kruxos_types::AgentName::new("a").unwrap();
-    let operator = kruxos_types::Principal::user("operator");
+    let operator = kruxos_gateway::operator::Operator::gateway();
     world.gateway.rotate_agent(&name, &operator).await.unwrap();
     stream.write_all(body.as_bytes()).await.unwrap();
     let mut answer = String::new();

@@ -226,7 +226,11 @@ async fn a_killed_agent_is_gone_at_once_though_its_client_does_not_read() {
     let name = AgentName::new("a").unwrap();
     world
         .gateway
-        .kill_agent(&name, &Principal::system())
+        .supervise_agent(
+            &name,
+            kruxos_gateway::agents::Supervision::Kill,
+            &kruxos_gateway::operator::Operator::gateway(),
+        )
         .await
         .unwrap();
     deaf.ends().await;

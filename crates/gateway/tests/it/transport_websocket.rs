@@ -185,7 +185,11 @@ async fn killing_an_agent_closes_its_connection_and_answers_what_it_held() {
     let name = kruxos_types::AgentName::new("a").unwrap();
     world
         .gateway
-        .kill_agent(&name, &kruxos_types::Principal::system())
+        .supervise_agent(
+            &name,
+            kruxos_gateway::agents::Supervision::Kill,
+            &kruxos_gateway::operator::Operator::gateway(),
+        )
         .await
         .unwrap();
     let answer = socket.next().await;

@@ -1,8 +1,8 @@
 //! Decisions on their way into the audit log: the store keeps which of them the log does not have yet,
 //! so that neither a crash nor a full disk between the two loses who decided what.
 
-use super::Approval;
 use super::row::{self, COLUMNS, Damaged};
+use super::{Approval, ApprovalState, machine};
 use crate::{Store, StoreError, db};
 use kruxos_types::ApprovalId;
 
@@ -28,16 +28,18 @@ impl Store {
         })
     }
 
-    /// Notes that the audit log has this request's decision.
+    /// Notes that the audit log has how this request came to `state`; false if it has become another
+    /// meanwhile, of which the log has still to learn.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn decision_audited(&self, id: &ApprovalId) -> Result<(), StoreError> {
+    pub async fn decision_audited(
+        &self,
+        id: &ApprovalId,
+        state: ApprovalState,
+    ) -> Result<bool, StoreError> {
         let id = id.clone();
-        self.write(move |conn| {
-            let sql = "UPDATE approvals SET decision_audited = 1 WHERE id = ?1";
-            db::run(conn, sql, [id.as_str()]).map(drop)
-        })
-        .await
+        self.write(move |conn| machine::audited(conn, &id, state))
+            .await
     }
 }

@@ -96,7 +96,19 @@ fn results_before(now: Timestamp) -> i64 {
         .as_microsecond()
 }
 
-/// `approved → executing`.
+/// Notes that the audit log has how a request came to `state`; false if that is not its state.
+pub(crate) fn audited(
+    conn: &Connection,
+    id: &ApprovalId,
+    state: ApprovalState,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE approvals SET decision_audited = 1 \
+               WHERE id = ?1 AND state = ?2 AND state <> 'pending'";
+    Ok(db::run(conn, sql, (id.as_str(), state.as_str()))? == 1)
+}
+
+/// `approved → executing`, once the audit log has the decision and unless the agent is paused. Both are
+/// looked at here, in the one statement that lets a call run, so that nothing can come in between.
 pub(crate) fn claim(
     conn: &Connection,
     sealer: &Sealer,
@@ -104,6 +116,8 @@ pub(crate) fn claim(
 ) -> Result<Option<ClaimedApproval>, StoreError> {
     let sql = format!(
         "UPDATE approvals SET state = 'executing' WHERE id = ?1 AND state = 'approved' \
+         AND decision_audited = 1 AND NOT EXISTS (SELECT 1 FROM agents WHERE status = 'paused' \
+             AND principal_kind = 'agent' AND agents.name = principal_name) \
          RETURNING sealed_inputs, {COLUMNS}"
     );
     db::one(conn, &sql, [id.as_str()], |row| {
@@ -209,20 +223,22 @@ fn in_state(
 }
 
 /// When a principal goes for good: nothing of its requests goes to a later one of the same name. What
-/// has not begun is cancelled, also when it was approved.
+/// has not begun is cancelled, also when it was approved; `why` then stands as the reason.
 pub(crate) fn forget(
     conn: &Connection,
     kind: PrincipalKind,
     name: &str,
+    why: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE approvals SET result_taken = 1, \
-               decision_audited = CASE WHEN state IN ('pending', 'approved') THEN 0 \
-                                  ELSE decision_audited END, \
-               decided_at = CASE state WHEN 'pending' THEN ?3 ELSE decided_at END, \
-               state = CASE WHEN state IN ('pending', 'approved') THEN 'cancelled' ELSE state END \
-               WHERE principal_kind = ?1 AND principal_name = ?2";
-    db::run(conn, sql, (kind.as_str(), name, now.as_microsecond()))?;
+    let sql = "UPDATE approvals SET state = 'cancelled', decision_audited = 0, decision_reason = ?3, \
+               decided_at = coalesce(decided_at, ?4) \
+               WHERE principal_kind = ?1 AND principal_name = ?2 AND state IN ('pending', 'approved')";
+    let kind = kind.as_str();
+    db::run(conn, sql, (kind, name, why, now.as_microsecond()))?;
+    let sql =
+        "UPDATE approvals SET owner_gone = 1 WHERE principal_kind = ?1 AND principal_name = ?2";
+    db::run(conn, sql, (kind, name))?;
     Ok(())
 }
 

@@ -21,6 +21,29 @@ impl Store {
         })
     }
 
+    /// One request, for the principal that made it: none where somebody else did, or an earlier bearer of
+    /// its name.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn approval_of(
+        &self,
+        id: &ApprovalId,
+        principal: &Principal,
+    ) -> Result<Option<Approval>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM approvals WHERE id = ?1 AND principal_kind = ?2 \
+             AND principal_name = ?3 AND owner_gone = 0"
+        );
+        let sealer = &self.0.sealer;
+        let params = (id.as_str(), principal.kind.as_str(), &*principal.name);
+        self.point(|conn| {
+            db::one(conn, &sql, params, |row| {
+                row::approval(row, sealer, Damaged::Refuse)
+            })
+        })
+    }
+
     /// Requests, oldest first while pending, else newest first. A sealed part that cannot be opened
     /// any more is null here.
     ///
@@ -113,7 +136,7 @@ pub(super) fn matching(
 ) -> Result<Option<Approval>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM approvals \
-         WHERE principal_kind = ?1 AND principal_name = ?2 AND digest = ?3 \
+         WHERE principal_kind = ?1 AND principal_name = ?2 AND digest = ?3 AND owner_gone = 0 \
          AND (state IN ('approved', 'executing') \
               OR (state = 'pending' AND (expires_at IS NULL OR expires_at > ?4)) \
               OR (state IN ('executed', 'failed') AND result_taken = 0 AND finished_at > ?5)) \

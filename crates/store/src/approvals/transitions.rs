@@ -31,12 +31,17 @@ pub enum Requested {
     Known(Box<Approval>),
     /// As many are pending as one principal may have; this is the number.
     Full(u64),
+    /// Whoever asked may not ask any more.
+    Gone,
 }
 
 impl Store {
     /// Stores a request as `pending` unless the same call has one ([`Store::matching_approval`] with
     /// `since`) or `max_pending` of the principal wait already: looked up and stored in one transaction,
     /// so that calls at the same time make one request between them and never one too many.
+    ///
+    /// `may_ask` is asked in that transaction too: where the session of a principal is ended before its
+    /// requests are forgotten, a call that was on its way leaves none behind for a later bearer of the name.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -45,10 +50,14 @@ impl Store {
         new: NewApproval,
         since: Timestamp,
         max_pending: u64,
+        may_ask: impl FnOnce() -> bool + Send + 'static,
     ) -> Result<Requested, StoreError> {
         let insert = self.insertion(new.clone())?;
         let (sealer, clock) = (self.0.sealer.clone(), self.0.clock.clone());
         self.write(move |conn| {
+            if !may_ask() {
+                return Ok(Requested::Gone);
+            }
             let now = db::now(&*clock);
             let same = queries::matching(conn, &sealer, &new.principal, &new.digest, since, now)?;
             if let Some(known) = same {
@@ -188,7 +197,9 @@ impl Store {
             .await
     }
 
-    /// `approved → executing`: the only way to run an approved call.
+    /// `approved → executing`: the only way to run an approved call. `Conflict` with an approved request
+    /// says that it may not run yet: its decision is not in the audit log
+    /// ([`Store::decision_audited`]), or its agent is paused.
     ///
     /// # Errors
     /// See [`TransitionError`].
@@ -300,7 +311,7 @@ fn pending(new: NewApproval, created_at: Timestamp, expires_at: Option<Timestamp
 fn make_room(conn: &Connection) -> Result<(), StoreError> {
     let sql = "DELETE FROM approvals \
                WHERE seq <= (SELECT max(seq) FROM approvals) - ?1 \
-               AND state NOT IN ('pending', 'approved', 'executing')";
+               AND state NOT IN ('pending', 'approved', 'executing') AND decision_audited = 1";
     db::run(conn, sql, [KEPT])?;
     Ok(())
 }

@@ -26,9 +26,11 @@ enum Step {
     FinishBadly,
     CrashAndRecover,
     Take,
+    /// The audit log has the entry of the state it is in.
+    Audit,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::Accept,
     Step::Reject,
     Step::Cancel,
@@ -39,6 +41,7 @@ const STEPS: [Step; 10] = [
     Step::FinishBadly,
     Step::CrashAndRecover,
     Step::Take,
+    Step::Audit,
 ];
 
 /// The reference: what the request is, what has happened, and when it is.
@@ -46,6 +49,7 @@ const STEPS: [Step; 10] = [
 struct Model {
     state: ApprovalState,
     due: bool,
+    audited: bool,
     claims: u32,
     taken: u32,
 }
@@ -63,6 +67,12 @@ impl Model {
                 self.taken += u32::from(first);
                 return first;
             }
+            Step::Audit => {
+                let decided = self.state != Pending;
+                self.audited |= decided;
+                return decided;
+            }
+            Step::Claim if !self.audited => return false,
             Step::Accept if !self.due => (Pending, Approved),
             Step::Reject if !self.due => (Pending, Rejected),
             Step::Cancel if !self.due => (Pending, Cancelled),
@@ -78,6 +88,8 @@ impl Model {
         };
         let changed = self.change(from, to);
         self.claims += u32::from(changed && to == Executing);
+        // That it failed with the process is news for the log.
+        self.audited &= !(changed && step == Step::CrashAndRecover);
         changed
     }
 
@@ -113,9 +125,9 @@ impl World {
         let inputs = sealer.seal(Part::Inputs, bound, &json!({"x": 1})).unwrap();
         let preview = sealer.seal(Part::Preview, bound, &json!(null)).unwrap();
         let sql = "INSERT INTO approvals (id, principal_kind, principal_name, session_id, interface, \
-            capability, digest, created_at, expires_at, state, reason, rule, risk_notes, \
-            shown_inputs, sealed_inputs, sealed_preview) VALUES ('ap_1', 'agent', 'a', 's', 'mcp', \
-            'c', 'd', 0, 100, 'pending', '', '{}', '[]', '{}', ?1, ?2)";
+            capability, digest, created_at, expires_at, state, decision_audited, reason, rule, \
+            risk_notes, shown_inputs, sealed_inputs, sealed_preview) VALUES ('ap_1', 'agent', 'a', \
+            's', 'mcp', 'c', 'd', 0, 100, 'pending', 0, '', '{}', '[]', '{}', ?1, ?2)";
         conn.execute(sql, (inputs, preview)).unwrap();
         let id = ApprovalId::from_text("ap_1");
         Self {
@@ -174,12 +186,16 @@ impl World {
                 !failed.is_empty()
             }
             Step::Take => machine::take_result(conn, id).unwrap(),
+            Step::Audit => {
+                let state = machine::find(conn, sealer, id).unwrap().unwrap().state;
+                machine::audited(conn, id, state).unwrap()
+            }
         }
     }
 
     /// Every column but the random bytes of the seals.
     fn fingerprint(&self) -> String {
-        let sql = "SELECT concat_ws('|', state, decided_by, decided_at, scope, finished_at, \
+        let sql = "SELECT concat_ws('|', state, decision_audited, decided_by, decided_at, scope, finished_at, \
             result_taken, sealed_result IS NULL) FROM approvals";
         self.conn.query_row(sql, [], |row| row.get(0)).unwrap()
     }
@@ -225,6 +241,7 @@ fn no_interleaving_executes_twice_or_leaves_a_terminal_state() {
     let start = Model {
         state: Pending,
         due: false,
+        audited: false,
         claims: 0,
         taken: 0,
     };

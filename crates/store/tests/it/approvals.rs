@@ -1,6 +1,7 @@
-use crate::bed::{Bed, new_approval, options};
+use crate::bed::{Bed, name, new_agent, new_approval, options};
 use kruxos_store::{
-    Approval, ApprovalState, Decision, NewApproval, Requested, StoreError, TransitionError,
+    AgentStatus, Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, Requested, Store,
+    StoreError, TransitionError,
 };
 use kruxos_types::{ApprovalId, CallError, Principal};
 use serde_json::json;
@@ -15,6 +16,15 @@ fn accept(by: &str) -> Decision {
 
 fn id(text: &str) -> ApprovalId {
     ApprovalId::from_text(text)
+}
+
+/// Claims a request whose decision the audit log has by now.
+async fn claim(store: &Store, id: &ApprovalId) -> Result<ClaimedApproval, TransitionError> {
+    store
+        .decision_audited(id, ApprovalState::Approved)
+        .await
+        .unwrap();
+    store.claim_approval(id).await
 }
 
 fn conflict<T: std::fmt::Debug>(result: Result<T, TransitionError>) -> ApprovalState {
@@ -44,7 +54,7 @@ async fn a_request_goes_from_pending_to_executed_once() {
         .unwrap_err();
     assert!(matches!(used, StoreError::Exists(_)));
     assert_eq!(
-        conflict(bed.store.claim_approval(&created.id).await),
+        conflict(claim(&bed.store, &created.id).await),
         ApprovalState::Pending
     );
 
@@ -62,11 +72,11 @@ async fn a_request_goes_from_pending_to_executed_once() {
         ApprovalState::Approved
     );
 
-    let claimed = bed.store.claim_approval(&created.id).await.unwrap();
+    let claimed = claim(&bed.store, &created.id).await.unwrap();
     assert_eq!(claimed.exact_inputs()["token"], "exact-secret");
     assert_eq!(claimed.approval().state, ApprovalState::Executing);
     assert_eq!(
-        conflict(bed.store.claim_approval(&created.id).await),
+        conflict(claim(&bed.store, &created.id).await),
         ApprovalState::Executing
     );
     assert!(
@@ -92,7 +102,7 @@ async fn a_request_goes_from_pending_to_executed_once() {
     let read = bed.store.approval(&created.id).await.unwrap().unwrap();
     assert!(read.result_taken);
     assert_eq!(read.result, done.result);
-    let unknown = bed.store.claim_approval(&id("ap_none")).await;
+    let unknown = claim(&bed.store, &id("ap_none")).await;
     assert!(matches!(unknown, Err(TransitionError::NotFound(_))));
 }
 
@@ -144,9 +154,7 @@ async fn deciding_after_expiry_expires_the_request_and_says_so() {
         (first.state, first.decided_by, first.decided_at),
         (ApprovalState::Expired, None, Some(bed.now()))
     );
-    let _ = bed
-        .store
-        .claim_approval(&id("ap_4"))
+    let _ = claim(&bed.store, &id("ap_4"))
         .await
         .expect("an approved request does not expire");
 }
@@ -175,7 +183,7 @@ async fn of_many_deciders_one_wins_and_of_many_claimers_one() {
                     Err(TransitionError::Conflict(_)) => None,
                     Err(error) => panic!("{error}"),
                 };
-                (won, usize::from(store.claim_approval(&id).await.is_ok()))
+                (won, usize::from(claim(&store, &id).await.is_ok()))
             });
         }
         let outcomes = deciders.join_all().await;
@@ -230,7 +238,7 @@ async fn the_same_call_finds_its_request_until_the_result_was_taken() {
         .await
         .unwrap();
     assert_eq!(found().await.as_deref(), Some("ap_1"));
-    let _ = bed.store.claim_approval(&id("ap_1")).await.unwrap();
+    let _ = claim(&bed.store, &id("ap_1")).await.unwrap();
     assert_eq!(found().await.as_deref(), Some("ap_1"));
     bed.store
         .finish_approval(&id("ap_1"), Ok(json!(1)))
@@ -258,7 +266,7 @@ async fn the_same_call_finds_its_request_until_the_result_was_taken() {
         .decide_approval(&id("ap_3"), accept("ann"))
         .await
         .unwrap();
-    let _ = bed.store.claim_approval(&id("ap_3")).await.unwrap();
+    let _ = claim(&bed.store, &id("ap_3")).await.unwrap();
     bed.store
         .finish_approval(&id("ap_3"), Err(json!({"error_type": "Internal"})))
         .await
@@ -296,7 +304,7 @@ async fn after_a_crash_what_had_begun_fails_and_what_had_not_is_returned() {
             .await
             .unwrap();
     }
-    let _ = bed.store.claim_approval(&id("ap_executing")).await.unwrap();
+    let _ = claim(&bed.store, &id("ap_executing")).await.unwrap();
     let bed = bed.reopen(options());
     let (failed, approved) = bed.store.recover_approvals().await.unwrap();
     let ids = |list: &[Approval]| list.iter().map(|a| a.id.to_string()).collect::<Vec<_>>();
@@ -315,10 +323,10 @@ async fn after_a_crash_what_had_begun_fails_and_what_had_not_is_returned() {
         error.description()
     );
     assert_eq!(
-        conflict(bed.store.claim_approval(&id("ap_executing")).await),
+        conflict(claim(&bed.store, &id("ap_executing")).await),
         ApprovalState::Failed
     );
-    let _ = bed.store.claim_approval(&id("ap_approved")).await.unwrap();
+    let _ = claim(&bed.store, &id("ap_approved")).await.unwrap();
     assert_eq!(
         bed.store
             .approvals(Some(ApprovalState::Pending), None, 9)
@@ -379,7 +387,7 @@ async fn what_a_request_holds_is_not_readable_in_the_file() {
         .decide_approval(&id("ap_1"), accept("ann"))
         .await
         .unwrap();
-    let _ = bed.store.claim_approval(&id("ap_1")).await.unwrap();
+    let _ = claim(&bed.store, &id("ap_1")).await.unwrap();
     bed.store
         .finish_approval(&id("ap_1"), Ok(json!("result-content")))
         .await
@@ -421,7 +429,7 @@ async fn with_another_key_nothing_runs_and_lists_still_work() {
     let mut options = options();
     options.approval_key = [8; 32];
     let bed = bed.reopen(options);
-    let claimed = bed.store.claim_approval(&id("ap_1")).await;
+    let claimed = claim(&bed.store, &id("ap_1")).await;
     assert!(
         matches!(claimed, Err(TransitionError::Store(StoreError::Corrupt(_)))),
         "{claimed:?}"
@@ -459,14 +467,12 @@ async fn a_sealed_part_does_not_open_in_another_request() {
         .unwrap()
         .execute_batch(swap)
         .unwrap();
-    let claimed = bed.store.claim_approval(&id("ap_1")).await;
+    let claimed = claim(&bed.store, &id("ap_1")).await;
     assert!(
         matches!(claimed, Err(TransitionError::Store(StoreError::Corrupt(_)))),
         "{claimed:?}"
     );
-    let _ = bed
-        .store
-        .claim_approval(&id("ap_2"))
+    let _ = claim(&bed.store, &id("ap_2"))
         .await
         .expect("the untouched one");
 }
@@ -482,7 +488,7 @@ async fn results_go_after_a_week_and_ended_requests_beyond_ten_thousand() {
         .decide_approval(&id("ap_1"), accept("ann"))
         .await
         .unwrap();
-    let _ = bed.store.claim_approval(&id("ap_1")).await.unwrap();
+    let _ = claim(&bed.store, &id("ap_1")).await.unwrap();
     bed.store
         .finish_approval(&id("ap_1"), Ok(json!("r")))
         .await
@@ -565,12 +571,21 @@ async fn a_decision_stays_unaudited_until_the_log_has_it() {
         ("ap_3".to_owned(), ApprovalState::Expired),
     ];
     assert_eq!(unaudited().await, all);
-    bed.store.decision_audited(&id("ap_1")).await.unwrap();
+    bed.store
+        .decision_audited(&id("ap_1"), ApprovalState::Approved)
+        .await
+        .unwrap();
     assert_eq!(unaudited().await, all[1..]);
     // A crash while it ran: the log has to learn how it ended.
-    bed.store.decision_audited(&id("ap_2")).await.unwrap();
-    bed.store.decision_audited(&id("ap_3")).await.unwrap();
-    let _ = bed.store.claim_approval(&id("ap_1")).await.unwrap();
+    bed.store
+        .decision_audited(&id("ap_2"), ApprovalState::Cancelled)
+        .await
+        .unwrap();
+    bed.store
+        .decision_audited(&id("ap_3"), ApprovalState::Expired)
+        .await
+        .unwrap();
+    let _ = claim(&bed.store, &id("ap_1")).await.unwrap();
     bed.store.recover_approvals().await.unwrap();
     assert_eq!(
         unaudited().await,
@@ -587,7 +602,10 @@ async fn calls_at_the_same_time_make_one_request_and_never_one_too_many() {
         async move {
             let mut new = new_approval(&format!("ap_{n}"), None);
             new.digest = digest;
-            store.request_approval(new, since, 5).await.unwrap()
+            store
+                .request_approval(new, since, 5, || true)
+                .await
+                .unwrap()
         }
     };
     let mut same = tokio::task::JoinSet::new();
@@ -627,7 +645,7 @@ async fn a_revoked_user_token_leaves_nothing_to_a_later_one_of_its_label() {
             .await
             .unwrap();
     }
-    let _ = bed.store.claim_approval(&id("ap_done")).await.unwrap();
+    let _ = claim(&bed.store, &id("ap_done")).await.unwrap();
     bed.store
         .finish_approval(&id("ap_done"), Ok(json!(1)))
         .await
@@ -649,4 +667,158 @@ async fn a_revoked_user_token_leaves_nothing_to_a_later_one_of_its_label() {
     bed.store.create_approval(request("ap_new")).await.unwrap();
     bed.store.revoke_user_token(&first.id).await.unwrap();
     assert_eq!(state("ap_new").await, ApprovalState::Pending);
+}
+
+#[tokio::test]
+async fn nothing_runs_that_the_log_does_not_know_or_whose_agent_is_paused() {
+    let bed = Bed::new();
+    bed.store
+        .create_agent(new_agent("tester", 1))
+        .await
+        .unwrap();
+    bed.store.create_agent(new_agent("other", 2)).await.unwrap();
+    bed.store
+        .create_approval(new_approval("ap_1", None))
+        .await
+        .unwrap();
+    let logged = async || {
+        let state = ApprovalState::Approved;
+        bed.store
+            .decision_audited(&id("ap_1"), state)
+            .await
+            .unwrap()
+    };
+    assert!(!logged().await, "there is no decision yet");
+    bed.store
+        .decide_approval(&id("ap_1"), accept("ann"))
+        .await
+        .unwrap();
+    let early = bed.store.claim_approval(&id("ap_1")).await;
+    assert_eq!(conflict(early), ApprovalState::Approved);
+    assert!(logged().await);
+    let set = async |agent: &str, status| {
+        let agent = name(agent);
+        bed.store.set_agent_status(&agent, status).await.unwrap();
+    };
+    set("other", AgentStatus::Paused).await;
+    set("tester", AgentStatus::Paused).await;
+    let paused = bed.store.claim_approval(&id("ap_1")).await;
+    assert_eq!(conflict(paused), ApprovalState::Approved);
+    set("tester", AgentStatus::Active).await;
+    let _ = bed.store.claim_approval(&id("ap_1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_decided_after_the_entry_was_written_is_still_to_be_written() {
+    let bed = Bed::new();
+    bed.store
+        .create_agent(new_agent("tester", 1))
+        .await
+        .unwrap();
+    bed.store
+        .create_approval(new_approval("ap_1", None))
+        .await
+        .unwrap();
+    bed.store
+        .decide_approval(&id("ap_1"), accept("ann"))
+        .await
+        .unwrap();
+    let read = bed.store.unaudited_decisions().await.unwrap();
+    // The entry «approved» is being written while the agent goes.
+    bed.store.delete_agent(&name("tester")).await.unwrap();
+    let marked = bed.store.decision_audited(&id("ap_1"), read[0].state).await;
+    assert!(!marked.unwrap());
+    let left = bed.store.unaudited_decisions().await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].state, ApprovalState::Cancelled);
+    assert_eq!(
+        left[0].decision_reason.as_deref(),
+        Some("the agent was deleted")
+    );
+    assert_eq!(left[0].decided_by.as_deref(), Some("ann"));
+}
+
+#[tokio::test]
+async fn a_later_agent_of_the_name_sees_nothing_of_the_requests_before_it() {
+    let bed = Bed::new();
+    bed.store
+        .create_agent(new_agent("tester", 1))
+        .await
+        .unwrap();
+    for known in ["ap_done", "ap_runs"] {
+        bed.store
+            .create_approval(new_approval(known, None))
+            .await
+            .unwrap();
+        bed.store
+            .decide_approval(&id(known), accept("ann"))
+            .await
+            .unwrap();
+        let _ = claim(&bed.store, &id(known)).await.unwrap();
+    }
+    let finish = async |known: &str| {
+        let finished = bed.store.finish_approval(&id(known), Ok(json!(1))).await;
+        finished.unwrap();
+    };
+    finish("ap_done").await;
+    let tester = Principal::agent("tester");
+    let own = async |known: &str| {
+        let found = bed.store.approval_of(&id(known), &tester).await;
+        found.unwrap().is_some()
+    };
+    assert!(own("ap_done").await);
+    bed.store.delete_agent(&name("tester")).await.unwrap();
+    bed.store
+        .create_agent(new_agent("tester", 2))
+        .await
+        .unwrap();
+    // It was running and ends only now.
+    finish("ap_runs").await;
+    for known in ["ap_done", "ap_runs"] {
+        assert!(!own(known).await, "{known}");
+        assert!(bed.store.approval(&id(known)).await.unwrap().is_some());
+    }
+    let since = jiff::Timestamp::MIN;
+    let inherited = bed.store.matching_approval(&tester, "d1", since).await;
+    assert_eq!(inherited.unwrap(), None);
+    let stranger = Principal::agent("other");
+    let other = bed.store.approval_of(&id("ap_done"), &stranger).await;
+    assert_eq!(other.unwrap(), None);
+}
+
+#[tokio::test]
+async fn whoever_may_not_ask_any_more_leaves_no_request() {
+    let bed = Bed::new();
+    let new = new_approval("ap_1", None);
+    let asked = bed.store.request_approval(new, bed.now(), 5, || false);
+    assert_eq!(asked.await.unwrap(), Requested::Gone);
+    assert_eq!(bed.store.approval(&id("ap_1")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_ended_request_that_the_log_does_not_know_is_not_pruned() {
+    let bed = Bed::new();
+    for known in ["ap_1", "ap_2"] {
+        bed.store
+            .create_approval(new_approval(known, None))
+            .await
+            .unwrap();
+        bed.store.cancel_approval(&id(known)).await.unwrap();
+    }
+    let ended = id("ap_2");
+    let logged = bed.store.decision_audited(&ended, ApprovalState::Cancelled);
+    assert!(logged.await.unwrap());
+    let jump = "UPDATE sqlite_sequence SET seq = 10010 WHERE name = 'approvals'";
+    rusqlite::Connection::open(bed.path())
+        .unwrap()
+        .execute_batch(jump)
+        .unwrap();
+    for known in ["ap_3", "ap_4"] {
+        bed.store
+            .create_approval(new_approval(known, None))
+            .await
+            .unwrap();
+    }
+    assert!(bed.store.approval(&id("ap_1")).await.unwrap().is_some());
+    assert_eq!(bed.store.approval(&id("ap_2")).await.unwrap(), None);
 }
