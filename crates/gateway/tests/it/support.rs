@@ -10,7 +10,7 @@ use kruxos_gateway::config::Config;
 use kruxos_gateway::gateway::Gateway;
 use kruxos_gateway::layout::Layout;
 use kruxos_gateway::operator::Operator;
-use kruxos_types::{AgentName, ApprovalId, Object, Principal, SystemClock};
+use kruxos_types::{AgentName, ApprovalId, Object, SystemClock};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
