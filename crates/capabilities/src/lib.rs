@@ -2,6 +2,7 @@
 
 mod cx;
 pub mod filesystem;
+pub mod git;
 mod in_process;
 mod permit;
 pub mod process;

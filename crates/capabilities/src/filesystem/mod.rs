@@ -30,6 +30,7 @@ mod watch;
 mod write;
 
 pub use sweep::{Swept, sweep_unfinished};
+pub(crate) use text::quote;
 pub use trash::clean as clean_trash;
 
 use kruxos_catalog::Definition;

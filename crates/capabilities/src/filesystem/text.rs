@@ -15,7 +15,7 @@ const MAX_DIFF_INPUT: usize = 16 << 20;
 
 /// A caller's text for an error or a preview: control, bidirectional and zero-width characters are
 /// written as `\u{…}`, and what is too long is cut.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_QUOTE.min(text.len()));
     let mut quoted = String::with_capacity(end + 8);
     push_quoted(&mut quoted, text.get(..end).unwrap_or_default());
