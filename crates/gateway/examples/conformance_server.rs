@@ -5,7 +5,8 @@ use kruxos_gateway::agents::CreateAgent;
 use kruxos_gateway::config::Config;
 use kruxos_gateway::gateway::Gateway;
 use kruxos_gateway::layout::Layout;
-use kruxos_types::{AgentName, Object, Principal, SystemClock};
+use kruxos_gateway::operator::Operator;
+use kruxos_types::{AgentName, Object, SystemClock};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
         settings: Object::new(),
     };
     let made = gateway
-        .create_agent(new, &Principal::system())
+        .create_agent(new, &Operator::gateway())
         .await
         .map_err(anyhow::Error::new)?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
