@@ -5,7 +5,7 @@ CARGO ?= cargo
 DATA_DIR ?= $(HOME)/.local/share/kruxos
 ARGS ?=
 
-.PHONY: help build run test test-rust test-session test-clients test-conformance test-crash fmt lint gen bench dist clean
+.PHONY: help build run test test-rust test-session test-clients test-conformance test-crash test-vm fmt lint gen bench dist clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -34,6 +34,8 @@ test-session: ## An agent's working day on a clone of this repository, with appr
 test-crash: ## kill -9 in the middle of load, in a loop
 	tests/crash/run.sh
 
+test-vm: ## Kernel limits in a guest with cgroup v2 (user-mode Linux, from Debian's packages)
+	tests/vm/run.sh
 
 test-conformance: ## The official MCP conformance suite against the running gateway
 	tests/conformance/run.sh

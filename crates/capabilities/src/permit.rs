@@ -40,11 +40,6 @@ impl Permit {
         }
     }
 
-    /// The inputs that may be used once.
-    pub(crate) fn inputs(&self) -> &Object {
-        &self.inputs
-    }
-
     /// Spends the permit.
     pub(crate) fn spend(self) -> Object {
         self.inputs

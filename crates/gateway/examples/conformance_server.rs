@@ -6,19 +6,25 @@ use kruxos_gateway::config::Config;
 use kruxos_gateway::gateway::Gateway;
 use kruxos_gateway::layout::Layout;
 use kruxos_gateway::operator::Operator;
+use kruxos_gateway::sandbox::Sandbox;
 use kruxos_types::{AgentName, Object, SystemClock};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    // As the daemon: before there are threads.
+    let sandbox = Sandbox::start();
+    tokio::runtime::Runtime::new()?.block_on(serve(sandbox))
+}
+
+async fn serve(sandbox: Sandbox) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
     let directory = tempfile::tempdir()?;
     let layout = Layout::new(directory.path(), None, None);
-    let gateway = Gateway::open(Config::default(), layout, Arc::new(SystemClock)).await?;
+    let gateway = Gateway::open(Config::default(), layout, Arc::new(SystemClock), sandbox).await?;
     let new = CreateAgent {
         name: AgentName::new("conformance")?,
         purpose: "MCP conformance suite".to_owned(),

@@ -3,6 +3,10 @@
 //! Unknown keys are refused with the nearest name. The environment spells `server.port` as
 //! `KRUXOS_SERVER__PORT`.
 
+mod sandbox;
+
+pub use sandbox::Sandbox;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -172,6 +176,61 @@ pub const KEYS: &[Key] = &[
         "File watches of one agent at once. Default 32.",
     ),
     key(
+        "sandbox.require",
+        false,
+        "Kernel protections without which the gateway does not start: any of landlock, seccomp, user_ns, pid_ns, net_ns, mount_ns, cgroup_v2, nftables. Default landlock, seccomp, user_ns for the service, none for `kruxos up`.",
+    ),
+    key(
+        "sandbox.memory_mb",
+        false,
+        "Memory of one program with all that it starts, in MB. Default 512.",
+    ),
+    key(
+        "sandbox.cpu_percent",
+        false,
+        "Processor time of one program, in percent of one core. Default 50.",
+    ),
+    key(
+        "sandbox.pids",
+        false,
+        "Processes and threads of one program. Default 100.",
+    ),
+    key(
+        "sandbox.read_mb_per_second",
+        false,
+        "Reading of one program from disk, in MB a second, where control groups work. Default 50.",
+    ),
+    key(
+        "sandbox.write_mb_per_second",
+        false,
+        "The same for writing. Default 25.",
+    ),
+    key(
+        "sandbox.tmp_mb",
+        false,
+        "Size of each agent's /tmp, in MB of memory. Default 100.",
+    ),
+    key(
+        "sandbox.workspace_mb",
+        false,
+        "What an agent's workspace may hold, in MB; 0 for no bound. Default 10240.",
+    ),
+    key(
+        "sandbox.call_timeout_seconds",
+        false,
+        "A file call that takes longer is ended with its worker. Default 300.",
+    ),
+    key(
+        "sandbox.idle_seconds",
+        false,
+        "An agent's unused processes end after this long. Default 300.",
+    ),
+    key(
+        "sandbox.read_only_directories",
+        false,
+        "Directories of the host that every agent sees read-only, besides the system's own, such as /opt/toolchain. None of them may hold sockets.",
+    ),
+    key(
         "workspace_root",
         false,
         "Directory that holds the agents' workspaces. Default <data_dir>/workspaces.",
@@ -218,6 +277,7 @@ pub struct Config {
     pub state: State,
     pub trash: Trash,
     pub watch: Watch,
+    pub sandbox: Sandbox,
     pub workspace_root: Option<PathBuf>,
     pub run_dir: Option<PathBuf>,
     pub log: Log,
@@ -615,6 +675,9 @@ impl Config {
         }
         if self.state.persistent.versions == 0 {
             return refuse("state.persistent.versions", "must be at least 1");
+        }
+        if let Err((name, message)) = self.sandbox.check() {
+            return refuse(&format!("sandbox.{name}"), &message);
         }
         Ok(self)
     }

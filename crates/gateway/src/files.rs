@@ -1,5 +1,6 @@
-//! The executor: where a permitted call runs. Today the files of an agent are handled in this process,
-//! on the blocking pool; a confined worker takes that place behind the same two functions.
+//! The executor: where a permitted call runs. Files and programs are the business of the session's box
+//! ([`crate::boxes`]). On the blocking pool of this process run only watches, which outlive workers, and
+//! file calls of a host that has no kernel sandbox.
 
 use crate::call::Caller;
 use crate::events::EventType;
@@ -8,7 +9,7 @@ use crate::session::AgentSession;
 use kruxos_capabilities::filesystem::{self, Files, FilesOptions};
 use kruxos_capabilities::{Cx, Permit, run_in_process};
 use kruxos_catalog::{Definition, Executor};
-use kruxos_types::{CallError, Object, Principal, PrincipalKind, SessionId};
+use kruxos_types::{CallError, ErrorType, Object, Principal, PrincipalKind, SessionId};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,11 +54,6 @@ impl FileRoots {
         }
     }
 
-    /// A session's files, if they are open already.
-    fn at_hand(&self, session: &SessionId) -> Option<Arc<Files>> {
-        self.lock().get(session)?.files.get().cloned()
-    }
-
     fn of(&self, session: &SessionId) -> Arc<Opened> {
         let opened = || {
             Arc::new(Opened {
@@ -86,15 +82,12 @@ impl Gateway {
     ) -> Result<Value, CallError> {
         match definition.executor {
             Executor::InProcess => run_in_process(definition, permit, &self.cx(caller)).await,
+            Executor::Worker if self.has_boxes() && !filesystem::outlives_calls(definition) => {
+                self.run_in_box(caller, definition, permit).await
+            }
+            Executor::Worker if definition.category != "filesystem" => Err(self.no_boxes()),
             Executor::Worker => {
                 let session = caller.session.id.clone();
-                let permit = match self.files.at_hand(&session) {
-                    Some(files) => match filesystem::run_cached(definition, permit, &files) {
-                        Ok(answer) => return answer,
-                        Err(unspent) => unspent,
-                    },
-                    None => permit,
-                };
                 let work = move |files: &Files| {
                     filesystem::run_in_session(definition, permit, files, Some(session.as_str()))
                 };
@@ -116,11 +109,36 @@ impl Gateway {
         if definition.executor != Executor::Worker {
             return json!({"kind": "inputs", "summary": "The call changes nothing outside the gateway."});
         }
-        let inputs = inputs.clone();
-        let work = move |files: &Files| filesystem::preview(definition, &inputs, files);
-        self.with_files(&caller.session, work)
-            .await
-            .unwrap_or_else(|error| json!({"kind": "error", "summary": error.description()}))
+        let looked = match definition.category {
+            "process" => return kruxos_capabilities::process::preview(definition, inputs),
+            "git" => return kruxos_capabilities::git::preview(definition, inputs),
+            _ if self.has_boxes() => {
+                let session = &caller.session;
+                self.preview_in_box(session, definition, inputs).await
+            }
+            _ => {
+                let inputs = inputs.clone();
+                let work = move |files: &Files| filesystem::preview(definition, &inputs, files);
+                self.with_files(&caller.session, work).await
+            }
+        };
+        looked.unwrap_or_else(|error| json!({"kind": "error", "summary": error.description()}))
+    }
+
+    /// Whether files and programs are confined here.
+    pub(crate) fn has_boxes(&self) -> bool {
+        self.sandbox.lacks().is_none()
+    }
+
+    /// What a program's caller hears on a host where nothing can be confined.
+    fn no_boxes(&self) -> CallError {
+        let reason = self.sandbox.lacks().unwrap_or_default();
+        CallError::new(ErrorType::ServiceUnavailable)
+            .with("service", "sandbox")
+            .with("reason", reason)
+            .detail(
+                "Programs run only where the kernel can confine them; see kruxos sandbox diagnose.",
+            )
     }
 
     fn cx(&self, caller: &Caller) -> Cx {

@@ -3,6 +3,7 @@
 use crate::agents::AgentBook;
 use crate::approvals::Approvals;
 use crate::auth::Tokens;
+use crate::boxes::Boxes;
 use crate::config::{Config, Durability as ConfiguredDurability};
 use crate::events::Events;
 use crate::files::FileRoots;
@@ -10,6 +11,7 @@ use crate::health::Health;
 use crate::layout::{DirectoryLock, Layout, LayoutError};
 use crate::metrics::{CallMetrics, Outcome};
 use crate::policy_files::{PolicyFiles, PolicyLoadError, Reload};
+use crate::sandbox::Sandbox;
 use crate::session::Sessions;
 use data_encoding::HEXLOWER;
 use kruxos_audit::{AuditError, AuditLog};
@@ -44,6 +46,8 @@ pub struct Inner {
     pub store: Store,
     pub events: Events,
     pub files: FileRoots,
+    pub boxes: Boxes,
+    pub sandbox: Sandbox,
     pub health: Health,
     pub started: Instant,
     /// The addresses that were really bound; set once by `serve::start`.
@@ -113,6 +117,7 @@ impl Gateway {
         config: Config,
         layout: Layout,
         clock: Arc<dyn Clock>,
+        sandbox: Sandbox,
     ) -> Result<Gateway, OpenError> {
         let lock = layout.prepare()?;
         let catalog = Catalog::builtin();
@@ -148,6 +153,8 @@ impl Gateway {
                 config.session.on_conflict,
             ),
             files: FileRoots::default(),
+            boxes: Boxes::default(),
+            sandbox,
             changing_agents: tokio::sync::Mutex::default(),
             health: Health::default(),
             call_metrics: CallMetrics::new(catalog),
@@ -342,9 +349,14 @@ mod tests {
 
     async fn open(directory: &tempfile::TempDir) -> Gateway {
         let layout = Layout::new(directory.path(), None, None);
-        Gateway::open(Config::default(), layout, Arc::new(SystemClock))
-            .await
-            .unwrap()
+        Gateway::open(
+            Config::default(),
+            layout,
+            Arc::new(SystemClock),
+            Sandbox::absent("a test"),
+        )
+        .await
+        .unwrap()
     }
 
     fn entry() -> Record {

@@ -117,12 +117,8 @@ impl Gateway {
             ),
             Some(problem) => service("policy", "degraded", &problem.to_string(), now),
         });
-        services.push(service(
-            "sandbox",
-            "degraded",
-            "capabilities run in the gateway process; no kernel sandbox in this build",
-            now,
-        ));
+        let (status, details) = self.sandbox.health();
+        services.push(service("sandbox", status, &details, now));
         let status = overall(&services);
         let sessions = self.sessions.all();
         json!({

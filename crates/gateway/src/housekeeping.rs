@@ -182,9 +182,14 @@ mod tests {
         let users_own = torn.with_file_name(".kruxos-tmp-notes");
         std::fs::write(&users_own, "a user's").unwrap();
 
-        let gateway = Gateway::open(Config::default(), layout, clock)
-            .await
-            .unwrap();
+        let gateway = Gateway::open(
+            Config::default(),
+            layout,
+            clock,
+            crate::sandbox::Sandbox::absent("a test"),
+        )
+        .await
+        .unwrap();
         let mut entries = gateway.audit.subscribe();
         let told = async {
             loop {

@@ -112,6 +112,12 @@ impl Layout {
         self.data_dir.join("sessions")
     }
 
+    /// What programs print, in files without names.
+    #[must_use]
+    pub fn outputs(&self) -> PathBuf {
+        self.data_dir.join("outputs")
+    }
+
     /// A principal's trash. `kind` is `agent` or `user`.
     #[must_use]
     pub fn trash(&self, kind: &str, name: &str) -> PathBuf {

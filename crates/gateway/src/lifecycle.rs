@@ -68,6 +68,7 @@ impl Gateway {
             // Nobody has been told of it, so it goes without a word.
             self.sessions.abandon(&session);
             self.files.close(&session.id);
+            self.boxes.close(&session.id);
             return Err(error);
         }
         Ok((session, started))
@@ -156,6 +157,7 @@ impl Gateway {
     pub(crate) async fn after_session(&self, session: &AgentSession, reason: &str) {
         let principal = &session.profile.principal;
         self.files.close(&session.id);
+        self.boxes.close(&session.id);
         if !self.stopping.is_cancelled() {
             // A stopping gateway keeps the checkpoint, so that a restart is not an end.
             crate::checkpoints::remove(self, principal);

@@ -47,6 +47,8 @@ pub(crate) fn start(gateway: &Gateway) {
         for session in gateway.sessions.end_idle() {
             gateway.after_session(&session, "idle").await;
         }
+        let unused = Duration::from_secs(gateway.config.sandbox.idle_seconds);
+        gateway.boxes.end_idle(unused).await;
     });
     crate::housekeeping::start(gateway);
     watch_policies(gateway);

@@ -25,6 +25,12 @@ impl Gateway {
         if !filesystem::has_unnamed_path(definition) {
             return Ok(Vec::new());
         }
+        if self.has_boxes() {
+            let path = self
+                .unnamed_path_in_box(session, definition, inputs)
+                .await?;
+            return Ok(path.map(touched).into_iter().collect());
+        }
         let work = look(definition, inputs.clone());
         self.with_files(session, work).await?
     }
@@ -62,9 +68,10 @@ fn look(
 ) -> impl FnOnce(&Files) -> Result<Vec<Touched>, CallError> + Send {
     move |files| {
         let path = filesystem::unnamed_path(definition, &inputs, files)?;
-        Ok(path
-            .map(|path| Touched { name: NAME, path })
-            .into_iter()
-            .collect())
+        Ok(path.map(touched).into_iter().collect())
     }
+}
+
+fn touched(path: String) -> Touched {
+    Touched { name: NAME, path }
 }

@@ -4,9 +4,8 @@ use super::text::hex;
 use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::Stat;
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
-use std::io::IoSliceMut;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -32,15 +31,6 @@ pub(super) fn read_at(file: impl AsFd, offset: u64, length: usize) -> Result<Vec
     // An allocator may give more than was asked for.
     bytes.truncate(length);
     Ok(bytes)
-}
-
-/// The first `length` bytes of a file if the kernel has all of them in memory (`RWF_NOWAIT`,
-/// preadv2(2)).
-pub(super) fn read_cached(file: impl AsFd, length: usize) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    let mut parts = [IoSliceMut::new(&mut bytes)];
-    let read = rustix::io::preadv2(file, &mut parts, 0, ReadWriteFlags::NOWAIT).ok()?;
-    (read == length).then_some(bytes)
 }
 
 /// Reads a whole file of which `fstat` said `size`, but no more than `limit` bytes, however it grows

@@ -3,6 +3,7 @@
 
 mod append;
 mod atomic;
+pub mod confined;
 mod copy;
 mod delete;
 mod edit;
@@ -69,6 +70,12 @@ impl std::fmt::Debug for Files {
             .field("workspace", &self.workspace)
             .finish_non_exhaustive()
     }
+}
+
+/// See [`Files::changing`].
+struct Changing<'a> {
+    _everywhere: Option<trash::Lock<'a>>,
+    _here: MutexGuard<'a, ()>,
 }
 
 /// What opening [`Files`] takes.
@@ -147,11 +154,13 @@ impl Files {
         self.watches.end();
     }
 
-    /// Held while a file is replaced.
-    fn changing(&self) -> MutexGuard<'_, ()> {
-        self.changing
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Held while a file is replaced: by this process's threads and by the principal's other workers.
+    fn changing(&self) -> Changing<'_> {
+        let here = self.changing.lock();
+        Changing {
+            _everywhere: self.trash.lock(),
+            _here: here.unwrap_or_else(std::sync::PoisonError::into_inner),
+        }
     }
 }
 
@@ -179,34 +188,10 @@ pub fn run_in_session(
         .map_err(|error| recovery::with_declared(error, definition, &hints))
 }
 
-/// Runs a call that needs no waiting for a disk at once, or gives the permit back: small reads of files
-/// that the kernel has in memory are answered faster than a thread that may wait could be woken.
-///
-/// # Errors
-/// The permit, unspent.
-pub fn run_cached(
-    definition: &Definition,
-    permit: Permit,
-    files: &Files,
-) -> Result<Result<Value, CallError>, Permit> {
-    if definition.name != "filesystem.read" {
-        return Err(permit);
-    }
-    let scope = &Scope {
-        files,
-        capability: definition.name,
-        session: None,
-    };
-    let answer = arguments(permit.inputs().clone())
-        .ok()
-        .and_then(|args| read::run_cached(&args, scope));
-    match answer {
-        Some(answer) => {
-            let hints = recovery::Hints::of(&permit.spend());
-            Ok(answer.map_err(|error| recovery::with_declared(error, definition, &hints)))
-        }
-        None => Err(permit),
-    }
+/// Whether what a call starts goes on after its answer, so that it cannot live in a worker.
+#[must_use]
+pub fn outlives_calls(definition: &Definition) -> bool {
+    definition.name == "filesystem.watch"
 }
 
 /// Whether a call changes a path that none of its inputs names, so that policy needs [`unnamed_path`].

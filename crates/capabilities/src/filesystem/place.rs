@@ -80,15 +80,6 @@ impl<'r> Place<'r> {
         Ok((file, stat))
     }
 
-    /// The same if the kernel can find it without asking a disk (`RESOLVE_CACHED`, openat2(2)). `None`
-    /// for everything else, also for what [`Place::open_file`] refuses or finds by another way.
-    pub(super) fn open_file_cached(&self) -> Option<(OwnedFd, Stat)> {
-        let file = self.root.open_cached(self.rel_or_dot(), READ).ok()?;
-        let stat = rustix::fs::fstat(&file).ok()?;
-        self.require_regular(&stat, "read").ok()?;
-        Some((file, stat))
-    }
-
     /// Refuses what is not a regular file, and hard links to files of somebody else: they may lie
     /// anywhere on the same file system.
     pub(super) fn require_regular(

@@ -1,4 +1,4 @@
-use super::io::{modified, read_at, read_cached, size_of};
+use super::io::{modified, read_at, size_of};
 use super::text::{NotUtf8, sha256, utf8_page};
 use super::{Scope, fault};
 use crate::shapes::object;
@@ -11,9 +11,6 @@ use serde_json::Value;
 pub(super) const DEFAULT_LIMIT: u64 = 10_000;
 /// Bytes answered at most: below the message limit of every transport, also as base64.
 const MAX_LIMIT: u64 = 10 << 20;
-/// Larger files are not read by [`run_cached`]: copying and hashing one takes longer than a change of
-/// threads.
-const MAX_CACHED: u64 = 64 << 10;
 /// Larger files are read page by page without a checksum: hashing one would take seconds.
 const MAX_HASHED: u64 = 256 << 20;
 
@@ -79,24 +76,6 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     };
 
     answer(&args, start, window, &stat, checksum)
-}
-
-/// The same answer at once, when the kernel has the whole of a small file in memory: for a thread that
-/// must not wait for a disk. `None` when it has not, or when anything is out of the ordinary; then
-/// [`run`] gives the answer.
-pub(super) fn run_cached(args: &Args, scope: &Scope<'_>) -> Option<Result<Value, CallError>> {
-    if args.offset > 0 {
-        return None;
-    }
-    let place = scope.files.roots.locate("path", &args.path).ok()?;
-    let (file, stat) = place.open_file_cached()?;
-    let size = size_of(&stat);
-    if size == 0 || size > MAX_CACHED.min(args.limit) {
-        return None;
-    }
-    let window = read_cached(&file, usize::try_from(size).ok()?)?;
-    let checksum = sha256(&window);
-    Some(answer(args, 0, window, &stat, Some(checksum)))
 }
 
 /// The answer around a window of the file that begins at `start`, up to three bytes before the page.

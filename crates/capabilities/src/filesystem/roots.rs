@@ -72,14 +72,6 @@ impl Root {
         }
     }
 
-    /// Opens a path below this root only if the kernel has every part of it in memory, and no link to an
-    /// absolute path is on the way.
-    pub(super) fn open_cached(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-        let flags = flags | OFlags::CLOEXEC;
-        rustix::fs::openat2(&self.dir, path, flags, Mode::empty(), resolve)
-    }
-
     /// What follows one of this root's spellings in an absolute path; `None` if none begins it. The
     /// text only picks the root here: what comes out is opened below it like any other path.
     pub(super) fn below(&self, absolute: &str) -> Option<String> {

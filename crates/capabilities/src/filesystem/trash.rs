@@ -18,7 +18,8 @@ use kruxos_types::{Principal, random_base32};
 use room::Room;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps,
+    AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec,
+    Timestamps,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,16 @@ pub(super) struct Trash {
     replaced: Room,
 }
 
+/// Keeps the principal's other workers from replacing files; ends with the process at the latest.
+pub(super) struct Lock<'a>(&'a OwnedFd);
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // What is not unlocked here is when the handle closes.
+        let _unlocked = rustix::fs::flock(self.0, FlockOperation::Unlock);
+    }
+}
+
 /// Content kept before it was replaced.
 pub(super) struct Kept {
     pub(super) id: String,
@@ -124,6 +135,17 @@ impl Trash {
             deleted: Room::new(&['d'], MAX_DELETED_BYTES, MAX_DELETED),
             replaced: Room::new(&['o', 'a'], MAX_REPLACED_BYTES, MAX_REPLACED),
         })
+    }
+
+    /// Waits for the lock; `None` on a file system that has none.
+    pub(super) fn lock(&self) -> Option<Lock<'_>> {
+        loop {
+            match rustix::fs::flock(&self.dir, FlockOperation::LockExclusive) {
+                Ok(()) => return Some(Lock(&self.dir)),
+                Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// An id: cause, time in milliseconds as hex, and 60 random bits. Sorts by age within a cause.

@@ -26,7 +26,7 @@ use crate::program::Programs;
 use crate::shapes::arguments;
 use kruxos_catalog::Definition;
 use kruxos_types::{CallError, Object};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,6 +89,21 @@ pub async fn run(definition: &Definition, permit: Permit, cx: &GitCx) -> Result<
     execute(definition.name, inputs, cx)
         .await
         .map_err(|error| recovery::with_declared(error, definition, &hints))
+}
+
+/// What a held call would do, for the approver.
+#[must_use]
+pub fn preview(definition: &Definition, inputs: &Object) -> Value {
+    let text = |name: &str| inputs.get(name).and_then(Value::as_str).unwrap_or_default();
+    let repository = match text("path") {
+        "" => WORKSPACE,
+        path => path,
+    };
+    json!({
+        "kind": "inputs",
+        "summary": format!("{} in {}", definition.name, crate::filesystem::quote(repository)),
+        "inputs": inputs,
+    })
 }
 
 async fn execute(name: &str, inputs: Object, cx: &GitCx) -> Result<Value, CallError> {

@@ -14,8 +14,8 @@ use crate::Permit;
 use crate::program::{End, Programs, Running};
 use crate::shapes::arguments;
 use kruxos_catalog::Definition;
-use kruxos_types::{CallError, Clock, ErrorType};
-use serde_json::Value;
+use kruxos_types::{CallError, Clock, ErrorType, Object};
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use table::Table;
 
@@ -75,6 +75,36 @@ pub async fn run(
             "no handler for {other}"
         ))),
     }
+}
+
+/// What a held call would do, for the approver: the program with its arguments one by one, never a line
+/// that could be read in two ways.
+#[must_use]
+pub fn preview(definition: &Definition, inputs: &Object) -> Value {
+    let text = |name: &str| inputs.get(name).and_then(Value::as_str).unwrap_or_default();
+    if definition.name != "process.run" {
+        let summary = format!("{} on {}", definition.name, text("process_id"));
+        return json!({"kind": "inputs", "summary": summary});
+    }
+    let mut argv = vec![json!(text("command"))];
+    argv.extend(
+        inputs
+            .get("args")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .cloned(),
+    );
+    let environment = inputs.get("environment").and_then(Value::as_object);
+    let stdin = text("stdin").len();
+    json!({
+        "kind": "command",
+        "summary": format!("Runs {} with {} arguments in the sandbox.", text("command"), argv.len() - 1),
+        "argv": argv,
+        "working_directory": inputs.get("working_directory").unwrap_or(&Value::Null),
+        "environment": environment.map(|names| names.keys().collect::<Vec<_>>()),
+        "stdin_bytes": stdin,
+    })
 }
 
 /// A program's state as the definitions name it.

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod filesystem;
+mod git;
 mod in_process;
 mod permits;

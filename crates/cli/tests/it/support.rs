@@ -50,9 +50,14 @@ impl World {
             .unwrap();
         let gateway = runtime.block_on(async {
             let layout = Layout::new(directory.path(), None, None);
-            let gateway = Gateway::open(Config::default(), layout, Arc::new(SystemClock))
-                .await
-                .unwrap();
+            let gateway = Gateway::open(
+                Config::default(),
+                layout,
+                Arc::new(SystemClock),
+                kruxos_gateway::sandbox::Sandbox::absent("a test"),
+            )
+            .await
+            .unwrap();
             let socket = gateway.layout.control_socket();
             let listener = UnixListener::bind(&socket).unwrap();
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);

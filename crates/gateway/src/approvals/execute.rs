@@ -147,9 +147,14 @@ mod tests {
     async fn an_approved_call_that_panics_ends_as_failed_and_its_entry_says_interrupted() {
         let directory = tempfile::tempdir().unwrap();
         let layout = Layout::new(directory.path(), None, None);
-        let gateway = Gateway::open(Config::default(), layout, Arc::new(SystemClock))
-            .await
-            .unwrap();
+        let gateway = Gateway::open(
+            Config::default(),
+            layout,
+            Arc::new(SystemClock),
+            crate::sandbox::Sandbox::absent("a test"),
+        )
+        .await
+        .unwrap();
         let agent = CreateAgent {
             name: AgentName::new("a").unwrap(),
             purpose: String::new(),

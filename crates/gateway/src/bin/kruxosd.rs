@@ -2,10 +2,12 @@
 
 use clap::{Args, Parser, Subcommand};
 use kruxos_audit::AuditLog;
-use kruxos_gateway::config::{Config, ConfigError, LogFormat};
+use kruxos_gateway::config::{self, Config, ConfigError, LogFormat};
 use kruxos_gateway::gateway::{Gateway, OpenError};
 use kruxos_gateway::layout::{Layout, LayoutError};
+use kruxos_gateway::sandbox::Sandbox;
 use kruxos_gateway::{bootstrap, metrics, serve};
+use kruxos_sandbox::probe::Primitive;
 use kruxos_types::SystemClock;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -58,6 +60,7 @@ mod exit {
     pub(super) const IN_USE: u8 = 7;
     pub(super) const DATA: u8 = 8;
     pub(super) const PORT: u8 = 9;
+    pub(super) const SANDBOX: u8 = 10;
 }
 
 /// How long threads that still wait for a disk hold up the end of the process.
@@ -72,6 +75,8 @@ fn main() -> ExitCode {
         Mode::Up(options) => (options, true),
         Mode::Gateway(options) => (options, false),
     };
+    // Before the first thread, so that nothing of this process is in what it starts.
+    let sandbox = Sandbox::start();
     // Two threads keep a small machine's other core free and the idle process small.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(
@@ -85,7 +90,7 @@ fn main() -> ExitCode {
     let ended = match runtime {
         Ok(runtime) => {
             let mut log = None;
-            let ended = runtime.block_on(run(&options, first_try, &mut log));
+            let ended = runtime.block_on(run(&options, first_try, sandbox, &mut log));
             // A thread that hangs on a dead disk must not keep the process; its call was left behind.
             runtime.shutdown_timeout(LAST_PATIENCE);
             if let Some(log) = log {
@@ -124,11 +129,17 @@ fn close(log: AuditLog) {
 }
 
 /// Runs the gateway until it is told to stop. `log` is for whoever ends the process.
-async fn run(options: &Options, first_try: bool, log: &mut Option<AuditLog>) -> Ended {
+async fn run(
+    options: &Options,
+    first_try: bool,
+    sandbox: Sandbox,
+    log: &mut Option<AuditLog>,
+) -> Ended {
     let config =
         configuration(options).map_err(|error| (exit::CONFIGURATION, error.to_string()))?;
     start_log(&config).map_err(|error| (exit::CONFIGURATION, error.to_string()))?;
     let failed = |error: &dyn std::fmt::Display| (exit::FAILED, error.to_string());
+    check_sandbox(&sandbox, &config, first_try)?;
     metrics::recorder().map_err(|error| failed(&error))?;
     // From here on a signal is never the end by itself.
     let mut signals = Signals::new().map_err(|error| failed(&error))?;
@@ -137,7 +148,7 @@ async fn run(options: &Options, first_try: bool, log: &mut Option<AuditLog>) -> 
         config.workspace_root.as_deref(),
         config.run_dir.as_deref(),
     );
-    let gateway = Gateway::open(config, layout, Arc::new(SystemClock))
+    let gateway = Gateway::open(config, layout, Arc::new(SystemClock), sandbox)
         .await
         .map_err(open_failure)?;
     *log = Some(gateway.audit.clone());
@@ -162,6 +173,23 @@ async fn run(options: &Options, first_try: bool, log: &mut Option<AuditLog>) -> 
             format!("stopped at once by a second signal, {name}; calls at work were left behind"),
         )),
     }
+}
+
+/// Refuses to start without what is required; says what else is missing.
+fn check_sandbox(sandbox: &Sandbox, config: &Config, first_try: bool) -> Ended {
+    let default: &[Primitive] = match first_try {
+        true => &[],
+        false => &config::Sandbox::SERVICE_REQUIRES,
+    };
+    let required = config.sandbox.require.as_deref().unwrap_or(default);
+    sandbox
+        .meets(required)
+        .map_err(|missing| (exit::SANDBOX, missing.to_string()))?;
+    match sandbox.health() {
+        ("healthy", _) => {}
+        (_, details) => tracing::warn!("sandbox: {details}"),
+    }
+    Ok(())
 }
 
 /// What asks the daemon to stop.

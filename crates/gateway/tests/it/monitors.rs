@@ -30,7 +30,14 @@ impl Watched {
         let clock = Arc::new(FakeClock::new("2026-05-01T00:00:00Z".parse().unwrap()));
         let layout = Layout::new(directory.path(), None, None);
         kruxos_gateway::metrics::recorder().unwrap();
-        let gateway = Gateway::open(config, layout, clock.clone()).await.unwrap();
+        let gateway = Gateway::open(
+            config,
+            layout,
+            clock.clone(),
+            kruxos_gateway::sandbox::Sandbox::absent("a test"),
+        )
+        .await
+        .unwrap();
         let listening = kruxos_gateway::serve::start(&gateway).await.unwrap();
         Self {
             gateway,

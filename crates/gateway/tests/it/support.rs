@@ -59,9 +59,14 @@ impl World {
         let mut config = Config::default();
         change(&mut config);
         let layout = Layout::new(directory.path(), None, None);
-        let gateway = Gateway::open(config, layout, Arc::new(SystemClock))
-            .await
-            .unwrap();
+        let gateway = Gateway::open(
+            config,
+            layout,
+            Arc::new(SystemClock),
+            kruxos_gateway::sandbox::Sandbox::absent("a test"),
+        )
+        .await
+        .unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(

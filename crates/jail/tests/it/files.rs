@@ -102,7 +102,7 @@ async fn a_file_lives_its_whole_life_in_a_worker() {
         setting
             .call(
                 "filesystem.write",
-                json!({"path": "c.md", "content": "new", "overwrite": true}),
+                json!({"path": "c.md", "content": "new"}),
             )
             .await
             .unwrap();
@@ -209,7 +209,7 @@ async fn previews_and_unnamed_paths_are_seen_from_inside() {
     };
     let inputs = |value: Value| value.as_object().unwrap().clone();
     let write = permits::definition("filesystem.write");
-    let wanted = inputs(json!({"path": "a.md", "content": "new\n", "overwrite": true}));
+    let wanted = inputs(json!({"path": "a.md", "content": "new\n"}));
     let preview = ask(confined::preview_request(write, &wanted).unwrap())
         .await
         .unwrap();

@@ -1,0 +1,171 @@
+//! Sessions' boxes: where an agent's file calls and programs run, confined by the kernel. A box is made
+//! by the first call that needs one and ends with its session.
+
+mod call;
+mod limits;
+mod programs;
+
+use crate::gateway::Gateway;
+use crate::session::AgentSession;
+use kruxos_capabilities::process::Processes;
+use kruxos_sandbox::client::{AgentBox, BoxOptions};
+use kruxos_sandbox::spec::{BoxSpec, FIRST_OWN_UID, Identity, SYSTEM};
+use kruxos_types::{CallError, ErrorType, PrincipalKind, SessionId};
+use programs::BoxPrograms;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// The boxes of all live sessions.
+#[derive(Debug, Default)]
+pub struct Boxes {
+    open: Mutex<HashMap<SessionId, Arc<OnceCell<Arc<SessionBox>>>>>,
+}
+
+/// One session's box.
+#[derive(Debug)]
+pub(crate) struct SessionBox {
+    inner: Arc<AgentBox>,
+    programs: Arc<BoxPrograms>,
+    processes: Processes,
+}
+
+impl Boxes {
+    /// Ends everything in a session's box.
+    pub(crate) fn close(&self, session: &SessionId) {
+        let gone = self.lock().remove(session);
+        if let Some(gone) = gone.as_ref().and_then(|cell| cell.get()).cloned() {
+            tokio::spawn(async move { gone.inner.kill().await });
+        }
+    }
+
+    /// Ends what was not used for a while.
+    pub(crate) async fn end_idle(&self, unused: Duration) {
+        let all: Vec<_> = self.lock().values().cloned().collect();
+        for open in all.iter().filter_map(|cell| cell.get()) {
+            open.inner.end_idle(unused).await;
+        }
+    }
+
+    /// Programs that run now, over all sessions.
+    pub(crate) fn running(&self) -> usize {
+        let all: Vec<_> = self.lock().values().cloned().collect();
+        let open = all.iter().filter_map(|cell| cell.get());
+        open.map(|open| open.processes.running()).sum()
+    }
+
+    fn of(&self, session: &SessionId) -> Arc<OnceCell<Arc<SessionBox>>> {
+        self.lock().entry(session.clone()).or_default().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<OnceCell<Arc<SessionBox>>>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gateway {
+    /// A session's box, with the limits that policy sets now.
+    async fn session_box(&self, session: &AgentSession) -> Result<Arc<SessionBox>, CallError> {
+        let cell = self.boxes.of(&session.id);
+        let made = cell.get_or_try_init(|| self.make_box(session)).await?;
+        if session.ended.is_cancelled() {
+            // It may have ended before the box was there, when there was nothing to close.
+            self.boxes.close(&session.id);
+            return Err(session.expired());
+        }
+        let policy = self.policy.current();
+        let principal = &session.profile.principal;
+        made.programs.set(limits::of_programs(
+            &self.config.sandbox,
+            policy.sandbox_for(principal),
+            &session.profile.workspace,
+        ));
+        Ok(made.clone())
+    }
+
+    async fn make_box(&self, session: &AgentSession) -> Result<Arc<SessionBox>, CallError> {
+        let options = self.box_options(session).await?;
+        let (launcher, _) = self
+            .sandbox
+            .means()
+            .ok_or_else(|| unavailable("no sandbox"))?;
+        let inner = Arc::new(AgentBox::new(launcher.clone(), options));
+        let programs = Arc::new(BoxPrograms::new(inner.clone()));
+        Ok(Arc::new(SessionBox {
+            processes: Processes::new(programs.clone(), self.clock.clone()),
+            inner,
+            programs,
+        }))
+    }
+
+    async fn box_options(&self, session: &AgentSession) -> Result<BoxOptions, CallError> {
+        let (_, layers) = self
+            .sandbox
+            .means()
+            .ok_or_else(|| unavailable("no sandbox"))?;
+        let principal = &session.profile.principal;
+        let identity = match crate::sandbox::is_root() {
+            true => Identity::Own(FIRST_OWN_UID + self.store.box_number(principal).await?),
+            false => Identity::Caller,
+        };
+        let workspace = &session.profile.workspace;
+        let files = self.files_options(principal, workspace);
+        let outputs = self.layout.outputs();
+        for directory in [files.workspace.as_path(), &files.trash, &outputs] {
+            crate::layout::make_private(directory).map_err(CallError::internal_failure)?;
+        }
+        let setup = kruxos_jail::Setup {
+            principal: principal.clone(),
+            workspace: files.workspace.clone(),
+            trash_keep_seconds: files.trash_keep.as_secs(),
+        };
+        let config = &self.config.sandbox;
+        let directories = SYSTEM.iter().map(Into::into);
+        let spec = BoxSpec {
+            layers,
+            trash: Some(files.trash),
+            system: directories
+                .chain(config.read_only_directories.iter().cloned())
+                .collect(),
+            limits: limits::of_box(config),
+            tmp_bytes: config.tmp_mb << 20,
+            worker_setup: setup.encode().map_err(CallError::internal_failure)?,
+            ..BoxSpec::new(
+                host_name(principal.kind, &principal.name),
+                identity,
+                files.workspace,
+            )
+        };
+        let owner = match identity {
+            Identity::Own(uid) => Some(uid),
+            Identity::Caller => None,
+        };
+        let name = format!("{}-{}", principal.kind.as_str(), principal.name);
+        let ceiling = limits::group(config, workspace);
+        let group = self
+            .sandbox
+            .group(&name, owner, &limits::whole_agent(&ceiling))
+            .map_err(|error| unavailable(&error.to_string()))?;
+        Ok(BoxOptions {
+            group,
+            program_limits: ceiling,
+            ..BoxOptions::new(spec, outputs)
+        })
+    }
+}
+
+/// What the box calls its machine.
+fn host_name(kind: PrincipalKind, name: &str) -> &str {
+    match kind {
+        PrincipalKind::Agent => name,
+        PrincipalKind::User | PrincipalKind::System => "kruxos",
+    }
+}
+
+/// The sandbox cannot do it now. Nothing ran.
+fn unavailable(reason: &str) -> CallError {
+    CallError::new(ErrorType::ServiceUnavailable)
+        .with("service", "sandbox")
+        .with("reason", reason)
+}

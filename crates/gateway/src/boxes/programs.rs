@@ -1,0 +1,206 @@
+//! A session's box as the place where `process.*` and `git.*` run programs.
+
+use super::limits::ProgramLimits;
+use async_trait::async_trait;
+use kruxos_capabilities::program::{
+    End, Job, Printed, Programs, Running, StartError, Stream, Usage,
+};
+use kruxos_sandbox::cgroup::Limit;
+use kruxos_sandbox::client::{self, AgentBox, Ended, Outcome, Over, Program, StartFailure};
+use kruxos_sandbox::spec::ProgramSpec;
+use kruxos_sandbox::step::Step;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The kernel counts blocks of this many bytes for a process (getrusage(2)).
+const BLOCK: u64 = 512;
+
+/// Programs in one session's box.
+#[derive(Debug)]
+pub(super) struct BoxPrograms {
+    inside: Arc<AgentBox>,
+    /// As policy has them; set before each call.
+    limits: Mutex<Option<ProgramLimits>>,
+}
+
+impl BoxPrograms {
+    pub(super) fn new(inside: Arc<AgentBox>) -> Self {
+        Self {
+            inside,
+            limits: Mutex::default(),
+        }
+    }
+
+    /// The limits of programs from now on.
+    pub(super) fn set(&self, limits: ProgramLimits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Some(limits);
+    }
+
+    fn limits(&self) -> Option<ProgramLimits> {
+        let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.clone()
+    }
+}
+
+#[async_trait]
+impl Programs for BoxPrograms {
+    async fn start(&self, job: Job) -> Result<Arc<dyn Running>, StartError> {
+        let limits = self
+            .limits()
+            .ok_or_else(|| StartError::NoBox("it has no limits".to_owned()))?;
+        let limits = limits.for_job(job.limits, job.timeout);
+        let environment = job.environment.into_iter();
+        let spec = ProgramSpec {
+            environment: environment
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            working_directory: job.directory,
+            limits: limits.each,
+            network: limits.network,
+            profile: limits.profile,
+            ..ProgramSpec::new(job.arguments)
+        };
+        let program = Program {
+            stdin: job.stdin,
+            timeout: job.timeout,
+            limits: Some(limits.group.clone()),
+            ..Program::new(spec)
+        };
+        let running = self.inside.run(program).await.map_err(not_started)?;
+        Ok(Arc::new(BoxRunning { running, limits }))
+    }
+}
+
+fn not_started(failure: StartFailure) -> StartError {
+    let StartFailure::Refused(refused) = &failure else {
+        return StartError::NoBox(failure.to_string());
+    };
+    let errno = io::Error::from(refused.errno);
+    match (refused.step, errno.kind()) {
+        (Step::Exec, io::ErrorKind::NotFound) => StartError::NotFound,
+        (Step::Exec, io::ErrorKind::PermissionDenied) => {
+            StartError::NotStarted("it may not be executed".to_owned())
+        }
+        (Step::Exec, _) => StartError::NotStarted(format!("it cannot be executed: {errno}")),
+        (Step::WorkingDirectory, _) => {
+            StartError::NotStarted(format!("its working directory cannot be entered: {errno}"))
+        }
+        _ => StartError::NoBox(failure.to_string()),
+    }
+}
+
+/// A program in a box.
+#[derive(Debug)]
+struct BoxRunning {
+    running: Arc<client::Running>,
+    limits: ProgramLimits,
+}
+
+impl BoxRunning {
+    fn end(&self, ended: Ended) -> End {
+        match ended.outcome {
+            Outcome::Exited(code) => End::Exited(code),
+            Outcome::Signalled(signal) => End::Signalled(signal),
+            Outcome::TimedOut => End::TimedOut,
+            Outcome::Killed => End::Killed,
+            Outcome::Limited(over) => self.over(over),
+        }
+    }
+
+    fn over(&self, over: Over) -> End {
+        let (resource, limit) = match over {
+            Over::Group(limit, known) => {
+                let group = &self.limits.group;
+                let set = match limit {
+                    Limit::Memory => group.memory_bytes,
+                    Limit::Processes => group.processes,
+                    Limit::Cpu => group.cpu_percent.into(),
+                };
+                (limit.name(), known.unwrap_or(set))
+            }
+            Over::CpuSeconds(seconds) => ("cpu", seconds),
+            Over::FileBytes(bytes) => ("disk", bytes),
+        };
+        End::Limit { resource, limit }
+    }
+}
+
+#[async_trait]
+impl Running for BoxRunning {
+    fn ended(&self) -> Option<End> {
+        self.running.ended().map(|ended| self.end(ended))
+    }
+
+    async fn wait(&self) -> End {
+        self.end(self.running.wait().await)
+    }
+
+    fn usage(&self) -> Usage {
+        match self.running.ended() {
+            Some(ended) => usage_of(ended),
+            None => self.running.sample().map_or_else(
+                |_| Usage::default(),
+                |sample| Usage {
+                    cpu_user_ms: milliseconds(sample.cpu),
+                    memory_peak_bytes: sample.memory_bytes,
+                    ..Usage::default()
+                },
+            ),
+        }
+    }
+
+    fn duration(&self) -> Duration {
+        self.running.duration()
+    }
+
+    fn printed(&self, stream: Stream) -> Printed {
+        let printed = self.running.printed(which(stream));
+        Printed {
+            total: printed.total,
+            kept: printed.kept,
+        }
+    }
+
+    fn output(&self, stream: Stream, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
+        self.running.output(which(stream), offset, limit)
+    }
+
+    async fn signal(&self, signal: i32) -> io::Result<()> {
+        self.running.signal(signal)
+    }
+}
+
+/// From the first process's own report and, where there is one, its control group.
+fn usage_of(ended: Ended) -> Usage {
+    let mut usage = Usage::default();
+    if let Some(exit) = ended.exit {
+        usage = Usage {
+            cpu_user_ms: exit.user_micros / 1000,
+            cpu_system_ms: exit.system_micros / 1000,
+            memory_peak_bytes: exit.max_resident,
+            read_bytes: exit.blocks_read.saturating_mul(BLOCK),
+            written_bytes: exit.blocks_written.saturating_mul(BLOCK),
+        };
+    }
+    if let Some(group) = ended.group {
+        if ended.exit.is_none() {
+            usage.cpu_user_ms = milliseconds(group.cpu);
+        }
+        usage.memory_peak_bytes = usage.memory_peak_bytes.max(group.memory_bytes);
+        usage.read_bytes = group.read_bytes;
+        usage.written_bytes = group.written_bytes;
+    }
+    usage
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn which(stream: Stream) -> client::Stream {
+    match stream {
+        Stream::Stdout => client::Stream::Stdout,
+        Stream::Stderr => client::Stream::Stderr,
+    }
+}
