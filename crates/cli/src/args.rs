@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// Tokens for people's own clients
     #[command(subcommand)]
     UserToken(UserToken),
+    /// The kernel sandbox
+    #[command(subcommand)]
+    Sandbox(Sandbox),
     /// Call a capability, through the whole pipeline
     Call(Call),
     /// Drive a running gateway with load and measure it
@@ -97,6 +100,12 @@ pub(crate) enum Command {
         #[arg(value_name = "COMMAND")]
         path: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sandbox {
+    /// Try each kernel protection and say what works here; fails unless all do
+    Diagnose,
 }
 
 #[derive(Debug, Args)]

@@ -160,6 +160,8 @@ impl Gateway {
             metrics::gauge!("kruxos_approvals_pending").set(gauge(pending));
         }
         metrics::gauge!("kruxos_sessions_active").set(gauge(self.sessions.all().len()));
+        metrics::gauge!("kruxos_sandbox_programs_running").set(gauge(self.boxes.running()));
+        self.sandbox.refresh_counters();
     }
 }
 

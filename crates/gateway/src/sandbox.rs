@@ -55,6 +55,18 @@ impl Sandbox {
         }
     }
 
+    /// Only tries every protection; for `kruxos sandbox diagnose` where no gateway runs.
+    #[must_use]
+    pub fn look() -> Sandbox {
+        match program().and_then(|program| diagnose_by(&program)) {
+            Ok(diagnosis) => Sandbox {
+                means: Err(lacking(&diagnosis).unwrap_or_else(|| "nothing runs".to_owned())),
+                diagnosis: Some(diagnosis),
+            },
+            Err(error) => Sandbox::absent(format!("{PROGRAM} cannot be run: {error}")),
+        }
+    }
+
     /// None: file calls run in this process, behind its path checks only, and programs are refused.
     #[must_use]
     pub fn absent(reason: impl Into<String>) -> Sandbox {
@@ -150,6 +162,32 @@ impl Sandbox {
         ("degraded", details)
     }
 
+    /// Brings the metrics up to what the boxes counted.
+    pub(crate) fn refresh_counters(&self) {
+        let Ok(means) = &self.means else { return };
+        let counted = means.launcher.stats().snapshot();
+        let totals = [
+            ("kruxos_sandbox_boxes_total", counted.boxes),
+            ("kruxos_sandbox_worker_starts_total", counted.workers),
+            ("kruxos_sandbox_worker_calls_total", counted.calls),
+            ("kruxos_sandbox_programs_total", counted.programs),
+            ("kruxos_sandbox_refusals_total", counted.refused),
+        ];
+        for (name, total) in totals {
+            metrics::counter!(name).absolute(total);
+        }
+        let kills = [
+            ("worker_died", counted.workers_died),
+            ("worker_timed_out", counted.workers_timed_out),
+            ("worker_answer", counted.workers_broken),
+            ("program_timed_out", counted.programs_timed_out),
+            ("program_limit", counted.programs_limited),
+        ];
+        for (reason, total) in kills {
+            metrics::counter!("kruxos_sandbox_kills_total", "reason" => reason).absolute(total);
+        }
+    }
+
     /// What counts and is missing: packets are filtered by uid only where agents have uids of their own.
     fn missing(&self) -> Vec<Primitive> {
         let missing = match &self.diagnosis {
@@ -179,8 +217,7 @@ impl Sandbox {
         json!({
             "layers": layers,
             "ok": missing.is_some_and(|missing| missing.is_empty()),
-            "boxes": self.means.is_ok(),
-            "reason": self.lacks(),
+            "confined": self.diagnosis.as_ref().is_some_and(|found| lacking(found).is_none()),
         })
     }
 
@@ -208,15 +245,10 @@ impl Sandbox {
 
 impl Means {
     fn start(diagnosis: &Diagnosis, program: &Path) -> Result<Means, String> {
-        let works = |primitive| diagnosis.of(primitive).is_active();
-        let missing: Vec<&str> = NEEDED
-            .into_iter()
-            .filter(|primitive| !works(*primitive))
-            .map(Primitive::name)
-            .collect();
-        if !missing.is_empty() {
-            return Err(format!("this host has no {}", missing.join(", ")));
+        if let Some(reason) = lacking(diagnosis) {
+            return Err(reason);
         }
+        let works = |primitive| diagnosis.of(primitive).is_active();
         // Before the launcher: it is to be in the group that this makes for the two of us.
         let subtree = works(Primitive::CgroupV2).then(Subtree::claim);
         let subtree = subtree.transpose().map_err(|error| error.to_string())?;
@@ -239,6 +271,16 @@ impl Means {
             groups: Mutex::default(),
         })
     }
+}
+
+/// Why no box can be made on a host, if so.
+fn lacking(diagnosis: &Diagnosis) -> Option<String> {
+    let missing: Vec<&str> = NEEDED
+        .into_iter()
+        .filter(|primitive| !diagnosis.of(*primitive).is_active())
+        .map(Primitive::name)
+        .collect();
+    (!missing.is_empty()).then(|| format!("this host has no {}", missing.join(", ")))
 }
 
 /// Whether agents can have uids of their own.

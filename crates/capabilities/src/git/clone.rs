@@ -1,7 +1,7 @@
 use super::command::{Command, Output};
 use super::place::Place;
 use super::repository::HEADS;
-use super::{GitCx, Network, names, remote};
+use super::{GitCx, Network, names, remote, trouble};
 use crate::shapes::object;
 use kruxos_types::{CallError, ErrorType};
 use serde::Deserialize;
@@ -28,8 +28,8 @@ pub(super) async fn run(args: Args, cx: &GitCx) -> Result<Value, CallError> {
         names::branch("branch", branch)?;
     }
     let place = Place::of(cx, &args.path)?;
-    let network =
-        remote::admit(cx, &args.url).map_err(|refused| failed(&args.url, &refused.to_string()))?;
+    let network = remote::admit(cx, &args.url)
+        .map_err(|refused| trouble::refuse(&refused, |reason| failed(&args.url, reason)))?;
     let base = base(cx, &place).await?;
     let name = format!("{UNFINISHED}{}", kruxos_types::random_base32(SERIAL));
     let unfinished = base.entry(&name);
@@ -81,7 +81,7 @@ async fn make(
     place: &Place,
     unfinished: &Place,
 ) -> Result<(String, String), CallError> {
-    let refusal = |answer: &Output| failed(&args.url, &answer.reason()).internal(answer.stderr());
+    let refusal = |answer: &Output| trouble::explain(answer, |reason| failed(&args.url, reason));
     let mut clone = Command::git(cx, ".", "clone")
         .args([
             "--quiet",

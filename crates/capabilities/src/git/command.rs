@@ -23,7 +23,7 @@ const MAX_REASON_LINES: usize = 3;
 
 /// The environment of every program, whole. `HOME` is nowhere: no `.netrc` and no file of settings,
 /// ignores or attributes is read from it.
-const ENVIRONMENT: [(&str, &str); 19] = [
+const ENVIRONMENT: [(&str, &str); 21] = [
     ("PATH", "/usr/local/bin:/usr/bin:/bin"),
     ("HOME", "/nonexistent"),
     ("LC_ALL", "C"),
@@ -42,6 +42,10 @@ const ENVIRONMENT: [(&str, &str); 19] = [
     // A repository that says it is a partial clone would fetch in the middle of a look at it.
     ("GIT_NO_LAZY_FETCH", "1"),
     ("GIT_OPTIONAL_LOCKS", "0"),
+    // A remote that sends nothing for two minutes has gone; a living one sends something every five
+    // seconds while it works (`uploadpack.keepAlive`). The environment stands over every setting.
+    ("GIT_HTTP_LOW_SPEED_LIMIT", "1"),
+    ("GIT_HTTP_LOW_SPEED_TIME", "120"),
     ("GIT_LITERAL_PATHSPECS", "1"),
     ("GIT_ADVICE", "0"),
 ];
@@ -115,6 +119,13 @@ impl<'a> Command<'a> {
 
     pub(super) fn args<T: Into<String>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Paths among the arguments may begin with magic such as `:(literal)`; each must then.
+    pub(super) fn magic_paths(mut self) -> Self {
+        self.arguments
+            .insert(1, "--no-literal-pathspecs".to_owned());
         self
     }
 

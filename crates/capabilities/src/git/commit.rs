@@ -2,7 +2,7 @@ use super::command::Output;
 use super::paths::ended_by_nul;
 use super::repository::{About, Repository};
 use super::state::{self, Doing};
-use super::{GitCx, command, names};
+use super::{GitCx, command, names, submodules};
 use crate::filesystem::quote;
 use crate::shapes::object;
 use kruxos_types::{CallError, ErrorType};
@@ -107,19 +107,36 @@ async fn stage(repository: &Repository<'_>, files: Option<&[String]>) -> Result<
     if files.is_none() {
         solved(repository).await?;
     }
-    let mut add = repository.git_at_top("add").arg("--all");
-    if let Some(files) = files {
-        add = add.arg("--").args(files.to_vec());
-    }
-    let added = add.run().await?;
-    if !added.succeeded() {
-        return Err(no_such_file(&added)
-            .unwrap_or_else(|| failed(&added.reason()).internal(added.stderr())));
-    }
+    let submodules = submodules::named(repository, files).await?;
+    add(repository, files, &submodules).await?;
+    submodules::stage(repository, &submodules)
+        .await?
+        .map_err(|answer| failed(&answer.reason()).internal(answer.stderr()))?;
     if files.is_some() {
         solved(repository).await?;
     }
     Ok(())
+}
+
+async fn add(
+    repository: &Repository<'_>,
+    files: Option<&[String]>,
+    submodules: &[String],
+) -> Result<(), CallError> {
+    let mut add = repository.git_at_top("add").arg("--all");
+    if !submodules.is_empty() {
+        let Some(paths) = submodules::left_out(files, submodules) else {
+            return Ok(());
+        };
+        add = add.magic_paths().arg("--").args(paths);
+    } else if let Some(files) = files {
+        add = add.arg("--").args(files.to_vec());
+    }
+    let added = add.run().await?;
+    if added.succeeded() {
+        return Ok(());
+    }
+    Err(no_such_file(&added).unwrap_or_else(|| failed(&added.reason()).internal(added.stderr())))
 }
 
 async fn solved(repository: &Repository<'_>) -> Result<(), CallError> {
@@ -137,6 +154,7 @@ async fn solved(repository: &Repository<'_>) -> Result<(), CallError> {
 fn no_such_file(answer: &Output) -> Option<CallError> {
     let said = answer.stderr().strip_prefix("fatal: pathspec '")?;
     let (path, _) = said.rsplit_once("' did not match any files")?;
+    let path = path.strip_prefix(submodules::LITERAL).unwrap_or(path);
     let missing = CallError::new(ErrorType::FileNotFound).with("path", quote(path));
     Some(missing.detail("Paths in files are relative to the top of the repository."))
 }
@@ -166,8 +184,8 @@ async fn answer(repository: &Repository<'_>, branch: String) -> Result<Value, Ca
     // The id, then the paths that differ from the (first) parent.
     let listing = repository
         .git_at_top("diff-tree")
-        .args(["--root", "-r", "-z", "--name-only", "-m", "--first-parent"])
-        .args(["--end-of-options", "HEAD"])
+        .args(["--root", "-r", "-z", "--name-only"])
+        .args(["--diff-merges=first-parent", "--end-of-options", "HEAD"])
         .keeping(MAX_OUTPUT)
         .run()
         .await?;

@@ -20,6 +20,8 @@ mod repository;
 mod shield;
 mod state;
 mod status;
+mod submodules;
+mod trouble;
 
 use crate::Permit;
 use crate::program::Programs;

@@ -2,7 +2,7 @@ use super::command::Output;
 use super::paths::ended_by_nul;
 use super::remote::{self, Way};
 use super::repository::{About, HEADS, Repository};
-use super::{GitCx, names, state};
+use super::{GitCx, names, state, trouble};
 use crate::shapes::object;
 use kruxos_types::{CallError, ErrorType};
 use serde::Deserialize;
@@ -83,7 +83,7 @@ async fn fetch(
     branch: &str,
 ) -> Result<String, CallError> {
     let network = remote::admit_named(repository, remote, Way::Fetch).await?;
-    let network = network.map_err(|refused| failed(&refused.to_string()))?;
+    let network = network.map_err(|refused| trouble::refuse(&refused, failed))?;
     let fetched = repository
         .git_at_top("fetch")
         .args([
@@ -97,7 +97,7 @@ async fn fetch(
         .run()
         .await?;
     if !fetched.succeeded() {
-        return Err(refusal(&fetched));
+        return Err(trouble::explain(&fetched, failed));
     }
     let new = repository.commit("FETCH_HEAD").await?;
     new.ok_or_else(|| failed("the remote answered no commit"))

@@ -1,6 +1,6 @@
 use super::remote::{self, Way};
 use super::repository::{About, HEADS, Repository};
-use super::{GitCx, names, paths};
+use super::{GitCx, names, paths, trouble};
 use crate::shapes::object;
 use kruxos_types::{CallError, ErrorType};
 use serde::Deserialize;
@@ -35,7 +35,7 @@ pub(super) async fn run(args: Args, cx: &GitCx) -> Result<Value, CallError> {
         ))
     })?;
     let network = remote::admit_named(&repository, &args.remote, Way::Push).await?;
-    let network = network.map_err(|refused| failed(&refused.to_string()))?;
+    let network = network.map_err(|refused| trouble::refuse(&refused, failed))?;
     // The commit by its id: what is answered is what was sent, whatever happens to the branch meanwhile.
     let pushed = repository
         .git_at_top("push")
@@ -67,7 +67,7 @@ pub(super) async fn run(args: Args, cx: &GitCx) -> Result<Value, CallError> {
         }
     }
     if !pushed.succeeded() {
-        return Err(failed(&pushed.reason()).internal(pushed.stderr()));
+        return Err(trouble::explain(&pushed, failed));
     }
     let moved = results.iter().filter(|result| result.flag != b'=');
     let moved: Vec<Value> = moved.map(|result| result.to.clone().into()).collect();

@@ -1,5 +1,6 @@
 //! The ways out that a definition declares, with the arguments of this very case filled in.
 
+use super::trouble::Cause;
 use kruxos_catalog::Definition;
 use kruxos_types::{CallError, Object, RecoveryAction};
 use serde_json::Value;
@@ -35,9 +36,48 @@ pub(super) fn with_declared(error: CallError, definition: &Definition, hints: &H
     let Some(declared) = declared else {
         return error;
     };
+    let cause = Cause::of(&error);
     let actions = declared.recovery.iter().cloned();
-    let filled = actions.map(|action| fill(action, definition, hints));
-    error.recover_by(filled.collect())
+    let helps = actions.filter(|action| helps(action, cause));
+    let filled = helps.map(|action| fill(action, definition, hints));
+    let mut actions: Vec<RecoveryAction> = filled.collect();
+    if cause == Some(Cause::Policy) {
+        add_ways_to_be_allowed(&mut actions);
+    }
+    error.recover_by(actions)
+}
+
+/// To repeat a call that needs a credential or a policy, or to ask for the other of both, helps nobody.
+fn helps(action: &RecoveryAction, cause: Option<Cause>) -> bool {
+    let (needs_other_help, is_known) = match cause {
+        None => return true,
+        Some(Cause::Authentication) => (true, false),
+        Some(Cause::Policy) => (true, true),
+        Some(Cause::Network) => (false, true),
+    };
+    match action.action.as_ref() {
+        "retry" => !needs_other_help,
+        "check_auth" => !is_known,
+        _ => true,
+    }
+}
+
+fn add_ways_to_be_allowed(actions: &mut Vec<RecoveryAction>) {
+    let action = |action: &'static str, description: &'static str, capability: &'static str| {
+        RecoveryAction {
+            action: action.into(),
+            description: description.into(),
+            capability: Some(capability.into()),
+            inputs: None,
+        }
+    };
+    let looks = |action: &RecoveryAction| action.capability.as_deref() == Some("agent.policy");
+    if !actions.iter().any(looks) {
+        let what = "See which hosts your policy allows.";
+        actions.push(action("check_policy", what, "agent.policy"));
+    }
+    let what = "Ask the operator to allow the host.";
+    actions.push(action("request_access", what, "alerts.send"));
 }
 
 fn fill(mut action: RecoveryAction, definition: &Definition, hints: &Hints) -> RecoveryAction {

@@ -53,7 +53,7 @@ fn config(mode: &str, global: &Global, place: &Place) -> Option<PathBuf> {
     }
 }
 
-fn beside() -> Result<PathBuf, Failure> {
+pub(super) fn beside() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe()?;
     let program = own.with_file_name("kruxosd");
     if program.is_file() {

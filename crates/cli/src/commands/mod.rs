@@ -9,6 +9,7 @@ mod call;
 mod config;
 mod daemon;
 mod manual;
+mod sandbox;
 mod state;
 mod status;
 mod supervise;
@@ -16,7 +17,7 @@ mod user_token;
 mod verify;
 mod watch;
 
-use crate::args::{Cli, Command};
+use crate::args::{self, Cli, Command};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::locate::Place;
@@ -61,6 +62,7 @@ pub(crate) async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Config(command) => config::run(cx, command).await,
         Command::State(command) => state::run(cx, command).await,
         Command::UserToken(command) => user_token::run(cx, command).await,
+        Command::Sandbox(args::Sandbox::Diagnose) => sandbox::diagnose(cx).await,
         Command::Call(options) => call::run(cx, options).await,
         Command::Bench(options) => bench::run(cx, options).await,
         Command::Completions { .. } | Command::Man { .. } => Ok(()),

@@ -17,10 +17,16 @@ pub(super) fn routes() -> Router<Gateway> {
     Router::new()
         .route("/status", get(status))
         .route("/health", get(health))
+        .route("/sandbox", get(sandbox))
         .route("/verify", get(super::verify::report))
         .route("/capabilities", get(capabilities))
         .route("/capabilities/{name}", get(capability))
         .route("/shutdown", post(shutdown))
+}
+
+/// What was found of each kernel protection when the gateway started.
+async fn sandbox(By(_): By, State(gateway): State<Gateway>) -> Answer {
+    Ok(Json(gateway.sandbox.to_json()))
 }
 
 /// Where agents connect.

@@ -29,6 +29,8 @@ enum Mode {
     Up(Options),
     /// The service: no bootstrap.
     Gateway(Options),
+    /// Print as JSON which kernel protections work here.
+    Diagnose,
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
     let (options, first_try) = match arguments.mode {
         Mode::Up(options) => (options, true),
         Mode::Gateway(options) => (options, false),
+        Mode::Diagnose => return diagnose(),
     };
     // Before the first thread, so that nothing of this process is in what it starts.
     let sandbox = Sandbox::start();
@@ -110,6 +113,16 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Exit code 0 whatever was found: the answer says it.
+fn diagnose() -> ExitCode {
+    let answer = Sandbox::look().to_json();
+    match writeln!(std::io::stdout().lock(), "{answer}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// Writes what is still queued, such as the ends of calls that were left behind.
 fn close(log: AuditLog) {
     let (done, closed) = mpsc::channel();

@@ -76,15 +76,18 @@ fn not_started(failure: StartFailure) -> StartError {
     let StartFailure::Refused(refused) = &failure else {
         return StartError::NoBox(failure.to_string());
     };
-    let errno = io::Error::from(refused.errno);
-    match (refused.step, errno.kind()) {
+    let kind = io::Error::from(refused.errno).kind();
+    match (refused.step, kind) {
         (Step::Exec, io::ErrorKind::NotFound) => StartError::NotFound,
         (Step::Exec, io::ErrorKind::PermissionDenied) => {
             StartError::NotStarted("it may not be executed".to_owned())
         }
-        (Step::Exec, _) => StartError::NotStarted(format!("it cannot be executed: {errno}")),
+        (Step::Exec, _) => StartError::NotStarted(format!("it cannot be executed: {kind}")),
+        (Step::WorkingDirectory, io::ErrorKind::NotFound) => {
+            StartError::NotStarted("its working directory does not exist".to_owned())
+        }
         (Step::WorkingDirectory, _) => {
-            StartError::NotStarted(format!("its working directory cannot be entered: {errno}"))
+            StartError::NotStarted(format!("its working directory cannot be entered: {kind}"))
         }
         _ => StartError::NoBox(failure.to_string()),
     }

@@ -118,6 +118,12 @@ impl Attack<'_> {
         (field, verdict, title): (&str, Verdict, &str),
     ) {
         let what = format!("{door:?} {} {field} {title}", definition.name);
+        // Programs' paths are taken by their text, as policy reads them: back out of a link is inside.
+        let by_text = matches!(definition.category, "git" | "process");
+        let verdict = match by_text && title.starts_with("leak/..") {
+            true => Verdict::Safe,
+            false => verdict,
+        };
         let (outcome, text) = self.call(door, definition, arguments);
         assert!(
             !text.contains(SECRET),

@@ -5,7 +5,7 @@ use kruxos_testkit::Daemon;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 /// What stands outside the workspace and must never be in an answer.
@@ -102,6 +102,9 @@ impl Stage {
         let outside = self.directory.path().join("outside");
         symlink(&outside, workspace.join(LEAK_DIRECTORY)).unwrap();
         symlink(outside.join("secret.txt"), workspace.join(LEAK_FILE)).unwrap();
+        // The box is made already; a new one would take over what a person put there.
+        let owner = fs::metadata(&workspace).unwrap();
+        hand_over(&workspace, owner.uid(), owner.gid());
     }
 
     /// Nothing was written, neither in the workspace nor where its links lead.
@@ -146,6 +149,16 @@ impl Stage {
         let log = String::from_utf8_lossy(&log);
         assert!(!log.contains("panicked"), "{log}");
         assert!(!log.contains("overflowed its stack"), "{log}");
+    }
+}
+
+fn hand_over(directory: &Path, uid: u32, gid: u32) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        lchown(&path, Some(uid), Some(gid)).unwrap();
+        if path.is_dir() && !path.is_symlink() {
+            hand_over(&path, uid, gid);
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 /// Directories below one another that are given to an agent: more means somebody plays games.
 const MAX_DEPTH: usize = 256;
+/// Entries looked at for each box: about half a second.
+const MAX_ENTRIES: usize = 200_000;
 
 /// Takes the uid and gid of the box, in its user namespace. Capabilities stay: uid 0 is not mapped, so
 /// the kernel sees no change from root.
@@ -20,20 +22,20 @@ pub(crate) fn take(identity: Identity) -> Result<(), Errno> {
     set_thread_res_uid(uid, uid, uid)
 }
 
-/// Gives a directory and what is in it to the agent's own uid, unless the directory already is its.
-/// Runs as host root before anything of the agent does. Links are not followed, and files with
-/// several names are left alone: another name may be somebody else's.
+/// Gives a directory and what is in it to the agent's own uid: also what a person put there since the
+/// last box, as root most often. Runs as host root before anything of the box does. Links are not
+/// followed, and files with several names are left alone: another name may be somebody else's.
 pub(crate) fn give(directory: BorrowedFd<'_>, identity: Identity) -> Result<(), Errno> {
     let Identity::Own(id) = identity else {
         return Ok(());
     };
     let root = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty())?;
-    if rustix::fs::fstat(&root)?.st_uid == id {
-        return Ok(());
-    }
-    give_below(root.as_fd(), id, 0)?;
-    // Last: a tree half given is taken up again next time.
-    rustix::fs::fchown(&root, Some(Uid::from_raw(id)), Some(Gid::from_raw(id)))
+    let mut giving = Giving {
+        id,
+        left: MAX_ENTRIES,
+    };
+    giving.below(root.as_fd(), 0)?;
+    giving.hand_over(root.as_fd())
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -41,26 +43,53 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-fn give_below(directory: BorrowedFd<'_>, id: u32, depth: usize) -> Result<(), Errno> {
-    if depth > MAX_DEPTH {
-        return Err(Errno::LOOP);
-    }
-    let owner = (Some(Uid::from_raw(id)), Some(Gid::from_raw(id)));
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
+const ENTRY: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+struct Giving {
+    id: u32,
+    /// Entries still looked at.
+    left: usize,
+}
+
+impl Giving {
+    fn below(&mut self, directory: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            // What is beyond the bounds keeps its owner; an agent cannot shut itself out by it.
+            let Some(left) = self.left.checked_sub(1) else {
+                return Ok(());
+            };
+            self.left = left;
+            // By a handle, so that what is looked at is what changes hands.
+            let handle = match rustix::fs::openat(directory, name, ENTRY, Mode::empty()) {
+                Ok(handle) => handle,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno),
+            };
+            if entry.file_type() == FileType::Directory && depth < MAX_DEPTH {
+                let opened = rustix::fs::openat(directory, name, DIRECTORY, Mode::empty());
+                match opened {
+                    Ok(below) => self.below(below.as_fd(), depth + 1)?,
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                    Err(errno) => return Err(errno),
+                }
+            }
+            self.hand_over(handle.as_fd())?;
         }
-        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(())
+    }
+
+    fn hand_over(&self, handle: BorrowedFd<'_>) -> Result<(), Errno> {
+        let stat = rustix::fs::fstat(handle)?;
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if is_directory {
-            let below = rustix::fs::openat(directory, name, DIRECTORY, Mode::empty())?;
-            give_below(below.as_fd(), id, depth + 1)?;
-        } else if stat.st_nlink > 1 {
-            continue;
+        if stat.st_uid == self.id || (!is_directory && stat.st_nlink > 1) {
+            return Ok(());
         }
-        rustix::fs::chownat(directory, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+        let owner = (Some(Uid::from_raw(self.id)), Some(Gid::from_raw(self.id)));
+        rustix::fs::chownat(handle, "", owner.0, owner.1, AtFlags::EMPTY_PATH)
     }
-    Ok(())
 }

@@ -2,7 +2,6 @@
 
 mod attacks;
 mod bed;
-mod cached;
 mod change;
 mod edit;
 mod handles;

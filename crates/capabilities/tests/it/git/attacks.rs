@@ -10,19 +10,30 @@ use std::path::PathBuf;
 /// A workspace with a program that leaves a trace, in a repository with a remote.
 struct Trap {
     bed: Bed,
+    /// Passes on what it reads, as a filter does.
     program: String,
+    /// Ends at once: in the place of a remote's program one that reads would wait for git for ever,
+    /// which waits for it.
+    remote: String,
 }
 
 impl Trap {
     fn new() -> Trap {
         let bed = Bed::with_remote();
         let trace = bed.outside("trace");
-        let program = bed.outside("program");
-        let text = format!("#!/bin/sh\ntouch {}\nexec cat\n", trace.display());
-        std::fs::write(&program, text).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = program.display().to_string();
-        Trap { bed, program }
+        let program = |name: &str, then: &str| {
+            let program = bed.outside(name);
+            let text = format!("#!/bin/sh\ntouch {}\n{then}\n", trace.display());
+            std::fs::write(&program, text).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            program.display().to_string()
+        };
+        let (program, remote) = (program("program", "exec cat"), program("remote", "exit 1"));
+        Trap {
+            bed,
+            program,
+            remote,
+        }
     }
 
     fn set(&self, key: &str, value: &str) {
@@ -53,6 +64,10 @@ impl Trap {
 
 /// Calls of all nine, with something to do for each.
 fn everything(bed: &Bed) -> Vec<(&'static str, Value)> {
+    // A repository without a commit inside another one is in the way of every commit of that.
+    if bed.path("p/inner").exists() {
+        std::fs::remove_dir_all(bed.path("p/inner")).unwrap();
+    }
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     bed.commit_elsewhere("a.txt", &format!("theirs {count}\n"));
@@ -90,7 +105,7 @@ fn everything(bed: &Bed) -> Vec<(&'static str, Value)> {
         ),
         ("pull", json!({"path": "p"})),
         ("push", json!({"path": "p"})),
-        ("init", json!({"path": format!("p/inner{count}")})),
+        ("init", json!({"path": "p/inner"})),
         (
             "clone",
             json!({"url": bed.remote_url(), "path": format!("clone{count}")}),
@@ -112,6 +127,7 @@ fn the_benign_twin_works() {
     }
     // Without conflict, pull and push too.
     trap.bed.git("p", ["reset", "-q", "--hard", "origin/main"]);
+    trap.bed.git("p", ["clean", "-qffd"]);
     trap.bed.commit_elsewhere("far.txt", "x\n");
     trap.bed.put("p/near.txt", "x\n");
     trap.bed.ok("commit", json!({"path": "p", "message": "m"}));
@@ -243,6 +259,7 @@ fn merge_drivers_and_strategies_do_not_run() {
     trap.is_harmless();
     // Where no trick is meant, text is merged as ever.
     bed.git("p", ["reset", "-q", "--hard", "origin/main"]);
+    bed.git("p", ["clean", "-qffd"]);
     bed.put("p/long.txt", "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
     bed.ok("commit", json!({"path": "p", "message": "base"}));
     bed.ok("push", json!({"path": "p"}));
@@ -253,7 +270,9 @@ fn merge_drivers_and_strategies_do_not_run() {
     assert_eq!(bed.get("p/long.txt"), "one\n2\n3\n4\n5\n6\n7\n8\nnine\n");
     trap.set("branch.main.mergeOptions", "--strategy=ours");
     bed.commit_elsewhere("long.txt", "1\n2\n3\n4\nfive\n6\n7\n8\nnine\n");
-    bed.call("pull", json!({"path": "p"})).unwrap_err();
+    bed.ok("pull", json!({"path": "p"}));
+    let both = "one\n2\n3\n4\nfive\n6\n7\n8\nnine\n";
+    assert_eq!(bed.get("p/long.txt"), both);
 }
 
 #[test]
@@ -279,16 +298,16 @@ fn signatures_start_nothing() {
 #[test]
 fn remotes_do_not_choose_programs() {
     let trap = Trap::new();
-    trap.set("remote.origin.uploadpack", &trap.program);
+    trap.set("remote.origin.uploadpack", &trap.remote);
     trap.works(&["fetch"]);
-    trap.set("remote.origin.receivepack", &trap.program);
+    trap.set("remote.origin.receivepack", &trap.remote);
     trap.is_harmless();
     let bed = &trap.bed;
     trap.set("protocol.allow", "always");
     trap.set("protocol.ext.allow", "always");
-    trap.set("core.sshCommand", &trap.program);
-    trap.set("core.gitProxy", &trap.program);
-    let ext = format!("ext::{} x", trap.program);
+    trap.set("core.sshCommand", &trap.remote);
+    trap.set("core.gitProxy", &trap.remote);
+    let ext = format!("ext::{} x", trap.remote);
     for (url, way) in [
         (ext.as_str(), "fetch"),
         ("ssh://127.0.0.1/x", "fetch"),
@@ -306,7 +325,7 @@ fn remotes_do_not_choose_programs() {
     trap.is_harmless();
     for url in [
         format!("{ext}://x").replace(' ', ""),
-        format!("--upload-pack={}://x", trap.program),
+        format!("--upload-pack={}://x", trap.remote),
         "-x://y".to_owned(),
     ] {
         assert!(bed.call("clone", json!({"url": url, "path": "n"})).is_err());
@@ -390,9 +409,10 @@ fn submodules_are_left_alone() {
     // Its own settings are not looked at, so nothing looks into it.
     bed.git("p/sub", ["config", "filter.x.clean", &trap.program]);
     bed.put("p/.git/modules/sub/info/attributes", "* filter=x\n");
-    bed.put("p/sub/a.txt", "changed\n");
+    // As long as before: only by its content it can be told to have changed.
+    bed.put("p/sub/a.txt", "two\n");
     trap.works(&["status"]);
-    bed.put("p/sub/a.txt", "changed again\n");
+    bed.put("p/sub/a.txt", "six\n");
     trap.set("submodule.sub.ignore", "none");
     trap.set("submodule.recurse", "true");
     trap.set("fetch.recurseSubmodules", "true");
@@ -415,6 +435,39 @@ fn submodules_are_left_alone() {
 }
 
 #[test]
+fn what_a_submodule_has_checked_out_is_committed() {
+    let bed = Bed::with_remote();
+    let url = bed.remote_url();
+    for name in ["sub", "[x]"] {
+        bed.git("p", ["submodule", "--quiet", "add", &url, name]);
+    }
+    bed.ok("commit", json!({"path": "p", "message": "two"}));
+    let committed = |inputs: Value| bed.ok("commit", inputs)["files_committed"].clone();
+    let step = |name: &str| {
+        let directory = format!("p/{name}");
+        bed.git(&directory, ["commit", "-q", "--allow-empty", "-m", "step"]);
+        bed.put(&format!("p/{name}/a.txt"), "changed\n");
+    };
+    for name in ["sub", "[x]"] {
+        step(name);
+    }
+    bed.put("p/b.txt", "b\n");
+    let only = json!({"path": "p", "message": "m", "files": ["[x]"]});
+    assert_eq!(committed(only), 1);
+    let missing = json!({"path": "p", "message": "m", "files": ["sub", "nope"]});
+    let error = bed.fail("commit", missing, "FileNotFound");
+    assert_eq!(error["context"]["path"], "nope");
+    assert_eq!(committed(json!({"path": "p", "message": "m"})), 2);
+    step("sub");
+    std::fs::remove_dir_all(bed.path("p/[x]")).unwrap();
+    assert_eq!(committed(json!({"path": "p", "message": "m"})), 2);
+    let inside = json!({"path": "p", "message": "m", "files": ["sub/a.txt"]});
+    bed.fail("commit", inside, "CommitFailed");
+    let none = json!({"path": "p", "message": "m"});
+    bed.fail("commit", none, "NothingToCommit");
+}
+
+#[test]
 fn a_partial_clone_fetches_nothing_by_itself() {
     let trap = Trap::new();
     let bed = &trap.bed;
@@ -434,10 +487,7 @@ fn a_partial_clone_fetches_nothing_by_itself() {
             "part",
         ],
     );
-    bed.git(
-        "part",
-        ["config", "remote.origin.uploadpack", &trap.program],
-    );
+    bed.git("part", ["config", "remote.origin.uploadpack", &trap.remote]);
     bed.try_git("part", ["checkout", "main"]);
     assert!(trap.trace().exists(), "the trap is broken");
     std::fs::remove_file(trap.trace()).unwrap();
@@ -515,6 +565,9 @@ fn the_environment_is_built_from_empty() {
         assert_eq!(value("GIT_CONFIG_GLOBAL"), Some("/dev/null"));
         assert_eq!(value("GIT_ALLOW_PROTOCOL"), Some("none"));
         assert_eq!(value("GIT_ASKPASS"), None);
+        assert_eq!(value("GIT_TERMINAL_PROMPT"), Some("0"));
+        assert_eq!(value("GIT_HTTP_LOW_SPEED_TIME"), Some("120"));
+        assert_eq!(job.timeout.as_secs(), 120);
         assert_eq!(job.directory.to_str(), Some("/workspace"));
         assert!(matches!(job.arguments[0].as_str(), "git" | "stat"));
     }

@@ -194,15 +194,18 @@ impl Bed {
     }
 }
 
-/// git with a name of its own and no settings but the repository's.
+/// git with a name of its own and no settings but the repository's. It never asks, and a trap that
+/// waits for ever is ended with all its children (`timeout` gives them a process group).
 fn plain_git(directory: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.current_dir(directory)
+    let mut git = Command::new("timeout");
+    git.args(["--kill-after=1", "20", "git"])
+        .current_dir(directory)
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .env("HOME", "/nonexistent")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_TERMINAL_PROMPT", "0")
         .args([
             "-c",
             "user.name=Somebody Else",

@@ -8,12 +8,16 @@ use async_trait::async_trait;
 use kruxos_capabilities::program::{
     End, Job, Printed, Programs, Running, StartError, Stream, Usage,
 };
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{self, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
+
+/// No program of a test takes longer: one that waits for ever is a failure, not a hang.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// What is to go wrong with the next program that has this argument.
 #[derive(Debug, Clone)]
@@ -67,6 +71,7 @@ impl Programs for Local {
         let mut command = Command::new(&job.arguments[0]);
         command
             .args(&job.arguments[1..])
+            .process_group(0)
             .env_clear()
             .envs(job.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.workspace.join(below))
@@ -80,9 +85,11 @@ impl Programs for Local {
         let mut stdin = child.stdin.take().unwrap();
         let bytes = job.stdin;
         let writer = std::thread::spawn(move || drop(stdin.write_all(&bytes)));
+        let ended = Watch::over(&child, job.timeout.min(LONGEST));
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
         let end = match (output.status.code(), output.status.signal()) {
+            _ if ended.was_late() => End::TimedOut,
             (Some(code), _) => End::Exited(code),
             (None, signal) => End::Signalled(signal.unwrap()),
         };
@@ -91,6 +98,32 @@ impl Programs for Local {
             stdout: output.stdout,
             stderr: output.stderr,
         }))
+    }
+}
+
+/// Ends a program that takes too long, with all its children, as the box does.
+struct Watch {
+    over: mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<bool>,
+}
+
+impl Watch {
+    fn over(child: &Child, time: Duration) -> Watch {
+        let (over, ended) = mpsc::channel();
+        let group = Pid::from_child(child);
+        let thread = std::thread::spawn(move || {
+            let late = ended.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout);
+            if late {
+                kill_process_group(group, Signal::KILL).unwrap();
+            }
+            late
+        });
+        Watch { over, thread }
+    }
+
+    fn was_late(self) -> bool {
+        drop(self.over);
+        self.thread.join().unwrap()
     }
 }
 

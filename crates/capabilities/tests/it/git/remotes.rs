@@ -3,7 +3,7 @@
 use super::bed::Bed;
 use super::server::Server;
 use kruxos_capabilities::git::Network;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 fn head(bed: &Bed, rel: &str) -> String {
@@ -95,20 +95,99 @@ fn what_cannot_be_cloned_is_told() {
         json!({"url": bed.remote_url(), "path": "n", "branch": "--mirror"}),
         "InvalidInput",
     );
-    let server = Server::for_nobody();
-    let error = bed.fail(
-        "clone",
-        json!({"url": server.url("x.git"), "path": "n"}),
-        "CloneFailed",
-    );
-    assert!(
-        error["context"]["reason"]
-            .as_str()
-            .unwrap()
-            .contains("could not read Username"),
-        "{error}"
-    );
     assert_eq!(bed.entries("."), ["p"]);
+}
+
+/// The error's cause, its reason, and the capabilities of its ways out.
+fn told(error: &Value) -> (&str, &str, Vec<&str>) {
+    let text = |value: &'static str| error["context"][value].as_str().unwrap_or_default();
+    let ways = error["recovery_actions"].as_array().unwrap();
+    let ways = ways.iter().map(|way| way["action"].as_str().unwrap());
+    (text("cause"), text("reason"), ways.collect())
+}
+
+#[test]
+fn a_missing_credential_is_told_as_such() {
+    let bed = Bed::with_remote();
+    for (status, reason) in [
+        (
+            "401 Unauthorized",
+            "the remote asks for a credential, and there is none for it (401)",
+        ),
+        (
+            "403 Forbidden",
+            "the remote refuses access to this repository (403)",
+        ),
+    ] {
+        let server = Server::that_answers(status);
+        bed.git("p", ["remote", "set-url", "origin", &server.url("x.git")]);
+        let inputs = json!({"url": server.url("x.git"), "path": "n"});
+        let error = bed.fail("clone", inputs, "CloneFailed");
+        let ways = vec!["check_url", "check_auth"];
+        assert_eq!(told(&error), ("authentication", reason, ways));
+        for (name, error_type) in [("pull", "PullFailed"), ("push", "PushFailed")] {
+            let error = bed.fail(name, json!({"path": "p"}), error_type);
+            let expected = ("authentication", reason, vec!["check_auth"]);
+            assert_eq!(told(&error), expected);
+        }
+    }
+    assert_eq!(bed.entries("."), ["p"]);
+}
+
+#[test]
+fn what_the_proxy_says_is_told() {
+    let mut bed = Bed::with_remote();
+    let ask = |status: &str| Server::that_answers(status);
+    for (status, cause) in [
+        ("403 Forbidden", "policy"),
+        ("502 Bad Gateway", "network"),
+        ("504 Gateway Timeout", "network"),
+    ] {
+        let proxy = ask(status);
+        bed.cx.network = Some(Network {
+            proxy: Some(format!("http://{}", proxy.address)),
+            schemes: Network::HTTPS,
+            allows: Arc::new(|_, _, _| true),
+        });
+        let url = "https://git.example.invalid/r.git";
+        let error = bed.fail("clone", json!({"url": url, "path": "n"}), "CloneFailed");
+        assert_eq!(told(&error).0, cause, "{error}");
+        assert!(
+            proxy
+                .seen()
+                .starts_with("CONNECT git.example.invalid:443 HTTP/1.1"),
+            "{}",
+            proxy.seen()
+        );
+        bed.git("p", ["remote", "set-url", "origin", url]);
+        let error = bed.fail("push", json!({"path": "p"}), "PushFailed");
+        let ways = match cause {
+            "policy" => vec!["check_policy", "request_access"],
+            _ => vec!["retry"],
+        };
+        let (told_cause, _, told_ways) = told(&error);
+        assert_eq!((told_cause, told_ways), (cause, ways), "{error}");
+    }
+}
+
+#[test]
+fn without_a_network_nothing_is_started_and_the_way_out_is_told() {
+    let mut bed = Bed::with_remote();
+    bed.git("p", ["remote", "set-url", "origin", "https://127.0.0.1/x"]);
+    bed.cx.network = None;
+    let inputs = json!({"url": "https://127.0.0.1/x", "path": "n"});
+    let error = bed.fail("clone", inputs, "CloneFailed");
+    let ways = vec!["check_url", "request_access"];
+    let reason = "your policy allows no network";
+    assert_eq!(told(&error), ("policy", reason, ways));
+    assert!(bed.programs.jobs.lock().unwrap().is_empty());
+    for (name, error_type) in [("pull", "PullFailed"), ("push", "PushFailed")] {
+        let error = bed.fail(name, json!({"path": "p"}), error_type);
+        let ways = vec!["check_policy", "request_access"];
+        assert_eq!(told(&error), ("policy", reason, ways));
+        let description = error["description"].as_str().unwrap();
+        assert!(description.contains("network.allow"), "{description}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 )]
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone)]
 enum Serves {
     Repositories(PathBuf),
-    /// Asks for a password, whoever comes.
-    Nobody,
+    /// Answers everything with this status, whoever comes.
+    Status(String),
 }
 
 /// Runs until the test's process ends.
@@ -31,8 +31,13 @@ impl Server {
         Server::start(Serves::Repositories(directory.to_path_buf()))
     }
 
+    /// Asks for a password.
     pub(crate) fn for_nobody() -> Server {
-        Server::start(Serves::Nobody)
+        Server::that_answers("401 Unauthorized")
+    }
+
+    pub(crate) fn that_answers(status: &str) -> Server {
+        Server::start(Serves::Status(status.to_owned()))
     }
 
     fn start(serves: Serves) -> Server {
@@ -76,8 +81,8 @@ fn answer(mut stream: TcpStream, serves: &Serves, log: &Mutex<Vec<String>>) -> O
     }
     let body = body(&mut reader, &headers)?;
     match serves {
-        Serves::Nobody => stream
-            .write_all(b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        Serves::Status(status) => stream
+            .write_all(format!("HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes())
             .ok(),
         Serves::Repositories(directory) => {
             let mut words = first.split(' ');
