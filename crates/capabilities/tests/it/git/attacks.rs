@@ -55,7 +55,26 @@ impl Trap {
     /// Every capability, as far as it gets; none falls for it.
     #[track_caller]
     fn is_harmless(&self) {
-        for (name, inputs) in everything(&self.bed) {
+        self.none_runs_it(everything(&self.bed));
+    }
+
+    /// The calls that talk to remotes, and one that does not.
+    #[track_caller]
+    fn is_harmless_to_remotes(&self) {
+        self.bed
+            .git("p", ["commit", "-q", "--allow-empty", "-m", "x"]);
+        let url = "http://127.0.0.1/x";
+        self.none_runs_it(vec![
+            ("status", json!({"path": "p"})),
+            ("pull", json!({"path": "p"})),
+            ("push", json!({"path": "p"})),
+            ("clone", json!({"url": url, "path": "n"})),
+        ]);
+    }
+
+    #[track_caller]
+    fn none_runs_it(&self, calls: Vec<(&str, Value)>) {
+        for (name, inputs) in calls {
             drop(self.bed.call(name, inputs.clone()));
             assert!(!self.trace().exists(), "{name} {inputs} ran it");
         }
@@ -316,13 +335,13 @@ fn remotes_do_not_choose_programs() {
     ] {
         bed.git("p", ["remote", "set-url", "origin", url]);
         trap.works(&[way]);
-        trap.is_harmless();
+        trap.is_harmless_to_remotes();
     }
     // By an address that stands for another one.
     bed.git("p", ["remote", "set-url", "origin", "http://127.0.0.1/x"]);
     trap.set(&format!("url.{ext}.insteadOf"), "http://127.0.0.1/x");
     trap.works(&["fetch"]);
-    trap.is_harmless();
+    trap.is_harmless_to_remotes();
     for url in [
         format!("{ext}://x").replace(' ', ""),
         format!("--upload-pack={}://x", trap.remote),
