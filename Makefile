@@ -12,6 +12,7 @@ help: ## List the targets
 
 build: ## Build the programs (release)
 	$(CARGO) build --release --locked -p kruxos-cli -p kruxos-gateway
+	$(CARGO) build --release --locked -p kruxos-jail
 
 run: build ## Build what is needed and start everything in the foreground
 	@exec target/release/kruxos --data-dir "$(DATA_DIR)" up $(ARGS)

@@ -23,8 +23,13 @@ const NEEDED: [Primitive; 3] = [Primitive::UserNs, Primitive::PidNs, Primitive::
 #[derive(Debug)]
 pub struct Sandbox {
     diagnosis: Option<Diagnosis>,
-    means: Result<Means, String>,
+    means: Result<Means, NoBoxes>,
 }
+
+/// Why no box can be made on this host.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+struct NoBoxes(String);
 
 /// What boxes are made with.
 #[derive(Debug)]
@@ -60,7 +65,9 @@ impl Sandbox {
     pub fn look() -> Sandbox {
         match program().and_then(|program| diagnose_by(&program)) {
             Ok(diagnosis) => Sandbox {
-                means: Err(lacking(&diagnosis).unwrap_or_else(|| "nothing runs".to_owned())),
+                means: Err(NoBoxes(
+                    lacking(&diagnosis).unwrap_or_else(|| "no launcher was started".to_owned()),
+                )),
                 diagnosis: Some(diagnosis),
             },
             Err(error) => Sandbox::absent(format!("{PROGRAM} cannot be run: {error}")),
@@ -72,7 +79,7 @@ impl Sandbox {
     pub fn absent(reason: impl Into<String>) -> Sandbox {
         Sandbox {
             diagnosis: None,
-            means: Err(reason.into()),
+            means: Err(NoBoxes(reason.into())),
         }
     }
 
@@ -102,7 +109,7 @@ impl Sandbox {
     /// Why no box can be made here, if so.
     #[must_use]
     pub fn lacks(&self) -> Option<&str> {
-        self.means.as_ref().err().map(String::as_str)
+        self.means.as_ref().err().map(|why| why.0.as_str())
     }
 
     /// The launcher and the layers of every box, where boxes can be made.
@@ -244,21 +251,26 @@ impl Sandbox {
 }
 
 impl Means {
-    fn start(diagnosis: &Diagnosis, program: &Path) -> Result<Means, String> {
+    fn start(diagnosis: &Diagnosis, program: &Path) -> Result<Means, NoBoxes> {
         if let Some(reason) = lacking(diagnosis) {
-            return Err(reason);
+            return Err(NoBoxes(reason));
         }
         let works = |primitive| diagnosis.of(primitive).is_active();
         // Before the launcher: it is to be in the group that this makes for the two of us.
         let subtree = works(Primitive::CgroupV2).then(Subtree::claim);
-        let subtree = subtree.transpose().map_err(|error| error.to_string())?;
+        let refused = |error: cgroup::CgroupError| NoBoxes(error.to_string());
+        let subtree = subtree.transpose().map_err(refused)?;
         if let Some(subtree) = &subtree {
-            subtree.sweep().map_err(|error| error.to_string())?;
+            subtree.sweep().map_err(refused)?;
         }
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "this starts the launcher, before the first thread"
+        )]
         let mut command = Command::new(program);
         command.arg(launcher::ARGUMENT);
         let launcher = Launcher::start(command)
-            .map_err(|error| format!("the launcher cannot be started: {error}"))?;
+            .map_err(|error| NoBoxes(format!("the launcher cannot be started: {error}")))?;
         Ok(Means {
             launcher: Arc::new(launcher),
             layers: Layers {
@@ -300,6 +312,10 @@ fn program() -> io::Result<PathBuf> {
 
 /// Asks the probe, which must run in a process with one thread.
 fn diagnose_by(program: &Path) -> io::Result<Diagnosis> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "before the first thread, as the launcher"
+    )]
     let mut command = Command::new(program);
     command.arg("diagnose").env_clear().stdin(Stdio::null());
     let answer = command.output()?;

@@ -1,39 +1,15 @@
 //! What runs inside a box: the worker that answers an agent's file calls. The program `kruxos-jail` is
 //! the launcher; the gateway starts it and speaks to it by `kruxos_sandbox::client`.
 
-use kruxos_capabilities::filesystem::confined::serve;
+use kruxos_capabilities::filesystem::confined::{Setup, serve};
 use kruxos_capabilities::filesystem::{Files, FilesOptions};
 use kruxos_catalog::Catalog;
 use kruxos_sandbox::spec::TRASH;
 use kruxos_sandbox::worker::{Confined, Handler};
-use kruxos_types::{Principal, SystemClock};
-use serde::{Deserialize, Serialize};
+use kruxos_types::SystemClock;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What an agent's workers are told when they start: goes into `BoxSpec::worker_setup` as JSON.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Setup {
-    /// Whose files these are.
-    pub principal: Principal,
-    /// The workspace's real path, as in the box's spec.
-    pub workspace: PathBuf,
-    /// How long deleted files are kept, in seconds.
-    pub trash_keep_seconds: u64,
-}
-
-impl Setup {
-    /// The bytes for `BoxSpec::worker_setup`.
-    ///
-    /// # Errors
-    /// The path is not UTF-8.
-    pub fn encode(&self) -> io::Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(io::Error::other)
-    }
-}
 
 /// The launcher; see `kruxos_sandbox::launcher::run`.
 #[must_use]

@@ -7,10 +7,12 @@ use super::{Files, Scope, arguments, execute, preview, recovery, restore};
 use crate::Permit;
 use kruxos_catalog::{Catalog, Definition};
 use kruxos_sandbox::worker::Confined;
-use kruxos_types::{CallError, Object, RecoveryAction};
+use kruxos_types::{CallError, Object, Principal, RecoveryAction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
 
 /// Ways out that are taken over from a worker's error; definitions declare fewer.
 const MAX_RECOVERY: usize = 16;
@@ -51,6 +53,28 @@ struct Answer {
     error: Option<Value>,
     #[serde(default)]
     internal: Option<String>,
+}
+
+/// What an agent's workers are told when they start: goes into `BoxSpec::worker_setup` as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// Whose files these are.
+    pub principal: Principal,
+    /// The workspace's real path, as in the box's spec.
+    pub workspace: PathBuf,
+    /// How long deleted files are kept, in seconds.
+    pub trash_keep_seconds: u64,
+}
+
+impl Setup {
+    /// The bytes for `BoxSpec::worker_setup`.
+    ///
+    /// # Errors
+    /// The path is not UTF-8.
+    pub fn encode(&self) -> io::Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(io::Error::other)
+    }
 }
 
 /// Spends a permit for one call in a worker, in a session as of [`super::run_in_session`].

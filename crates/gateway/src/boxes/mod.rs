@@ -7,6 +7,7 @@ mod programs;
 
 use crate::gateway::Gateway;
 use crate::session::AgentSession;
+use kruxos_capabilities::filesystem::confined::Setup;
 use kruxos_capabilities::process::Processes;
 use kruxos_sandbox::client::{AgentBox, BoxOptions};
 use kruxos_sandbox::spec::{BoxSpec, FIRST_OWN_UID, Identity, SYSTEM};
@@ -115,7 +116,7 @@ impl Gateway {
         for directory in [files.workspace.as_path(), &files.trash, &outputs] {
             crate::layout::make_private(directory).map_err(CallError::internal_failure)?;
         }
-        let setup = kruxos_jail::Setup {
+        let setup = Setup {
             principal: principal.clone(),
             workspace: files.workspace.clone(),
             trash_keep_seconds: files.trash_keep.as_secs(),

@@ -250,7 +250,7 @@ async fn a_full_disk_quota_of_the_worker_is_a_structured_error() {
     let bed = crate::bed::Bed::new(modes()[0]);
     let mut spec = bed.spec(permits::TESTER);
     spec.limits.file_bytes = 1000;
-    let setup = kruxos_jail::Setup {
+    let setup = kruxos_capabilities::filesystem::confined::Setup {
         principal: kruxos_types::Principal::agent(permits::TESTER),
         workspace: spec.workspace.clone(),
         trash_keep_seconds: 60,

@@ -3,7 +3,7 @@
 use crate::bed::{Bed, LONG, Mode};
 use crate::permits;
 use kruxos_capabilities::filesystem::confined;
-use kruxos_jail::Setup;
+use kruxos_capabilities::filesystem::confined::Setup;
 use kruxos_sandbox::client::AgentBox;
 use kruxos_types::{CallError, Principal};
 use serde_json::Value;
