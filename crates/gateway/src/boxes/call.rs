@@ -22,14 +22,20 @@ impl Gateway {
         permit: Permit,
     ) -> Result<Value, CallError> {
         let session = &caller.session;
-        let inside = self.session_box(session).await?;
         match definition.category {
             "filesystem" => {
+                let inside = self.session_box(session).await?;
                 let request = confined::request(definition, permit, Some(session.id.as_str()))?;
                 self.ask_worker(&inside, &request).await
             }
-            "process" => process::run(definition, permit, &inside.processes).await,
-            "git" => git::run(definition, permit, &self.git_cx(session, &inside)).await,
+            "process" => {
+                let inside = self.program_box(session).await?;
+                process::run(definition, permit, &inside.processes).await
+            }
+            "git" => {
+                let inside = self.program_box(session).await?;
+                git::run(definition, permit, &self.git_cx(session, &inside)).await
+            }
             other => Err(CallError::internal_failure(format!(
                 "{other} has no place in a box"
             ))),

@@ -35,18 +35,6 @@ pub(super) fn of_box(config: &config::Sandbox) -> Limits {
     }
 }
 
-/// A program's control group, before any policy.
-pub(super) fn group(config: &config::Sandbox, workspace: &str) -> cgroup::Limits {
-    cgroup::Limits {
-        memory_bytes: megabytes(config.memory_mb),
-        processes: config.pids,
-        cpu_percent: config.cpu_percent,
-        read_bytes_per_second: config.read_mb_per_second.saturating_mul(1_000_000),
-        write_bytes_per_second: config.write_mb_per_second.saturating_mul(1_000_000),
-        device: Device::of(Path::new(workspace)),
-    }
-}
-
 /// The group of an agent: a few programs side by side.
 pub(super) fn whole_agent(program: &cgroup::Limits) -> cgroup::Limits {
     cgroup::Limits {
@@ -59,41 +47,49 @@ pub(super) fn whole_agent(program: &cgroup::Limits) -> cgroup::Limits {
     }
 }
 
-/// What policy leaves of the configuration's limits.
-pub(super) fn of_programs(
-    config: &config::Sandbox,
-    policy: Tightened,
-    workspace: &str,
-) -> ProgramLimits {
-    let mut group = group(config, workspace);
-    if let Some(memory) = policy.memory_mb {
-        group.memory_bytes = group.memory_bytes.min(megabytes(memory.into()));
-    }
-    if let Some(pids) = policy.pids {
-        group.processes = group.processes.min(pids.into());
-    }
-    if let Some(percent) = policy.cpu_percent {
-        group.cpu_percent = group.cpu_percent.min(percent);
-    }
-    ProgramLimits {
-        each: Limits {
-            processes: group.processes,
-            memory_bytes: Some(group.memory_bytes),
-            ..of_box(config)
-        },
-        group,
-        network: match policy.network {
-            Some(PolicyNetwork::None) => Network::None,
-            Some(PolicyNetwork::Proxied) | None => Network::Loopback,
-        },
-        profile: match policy.seccomp {
-            Some(Seccomp::Strict) => Profile::Strict,
-            Some(Seccomp::Default) | None => Profile::Default,
-        },
-    }
-}
-
 impl ProgramLimits {
+    /// The configuration's, before any policy.
+    pub(super) fn new(config: &config::Sandbox, workspace: &str) -> ProgramLimits {
+        ProgramLimits {
+            each: Limits {
+                processes: config.pids,
+                ..of_box(config)
+            },
+            group: cgroup::Limits {
+                memory_bytes: megabytes(config.memory_mb),
+                processes: config.pids,
+                cpu_percent: config.cpu_percent,
+                read_bytes_per_second: config.read_mb_per_second.saturating_mul(1_000_000),
+                write_bytes_per_second: config.write_mb_per_second.saturating_mul(1_000_000),
+                device: Device::of(Path::new(workspace)),
+            },
+            network: Network::Loopback,
+            profile: Profile::Default,
+        }
+    }
+
+    /// What policy leaves of them.
+    pub(super) fn tightened_by(mut self, policy: Tightened) -> ProgramLimits {
+        if let Some(memory) = policy.memory_mb {
+            self.group.memory_bytes = self.group.memory_bytes.min(megabytes(memory.into()));
+            self.each.memory_bytes = Some(self.group.memory_bytes);
+        }
+        if let Some(pids) = policy.pids {
+            self.group.processes = self.group.processes.min(pids.into());
+            self.each.processes = self.group.processes;
+        }
+        if let Some(percent) = policy.cpu_percent {
+            self.group.cpu_percent = self.group.cpu_percent.min(percent);
+        }
+        if policy.network == Some(PolicyNetwork::None) {
+            self.network = Network::None;
+        }
+        if policy.seccomp == Some(Seccomp::Strict) {
+            self.profile = Profile::Strict;
+        }
+        self
+    }
+
     /// Tighter by what the call itself asks for. Without a control group processor time is bounded as a
     /// sum over the program's life.
     pub(super) fn for_job(mut self, job: JobLimits, timeout: Duration) -> ProgramLimits {
@@ -133,8 +129,8 @@ mod tests {
             pids: Some(9999),
             ..Tightened::default()
         };
-        let plain = of_programs(&config, Tightened::default(), "/");
-        let same = of_programs(&config, loose, "/");
+        let plain = ProgramLimits::new(&config, "/");
+        let same = plain.clone().tightened_by(loose);
         assert_eq!(same.group, plain.group);
         assert_eq!(plain.group.memory_bytes, 512 << 20);
         let tight = Tightened {
@@ -144,7 +140,7 @@ mod tests {
             seccomp: Some(Seccomp::Strict),
             ..Tightened::default()
         };
-        let tight = of_programs(&config, tight, "/");
+        let tight = plain.tightened_by(tight);
         assert_eq!(tight.group.memory_bytes, 64 << 20);
         assert_eq!((tight.each.processes, tight.network), (5, Network::None));
         assert_eq!(tight.profile, Profile::Strict);

@@ -12,6 +12,7 @@ use kruxos_capabilities::process::Processes;
 use kruxos_sandbox::client::{AgentBox, BoxOptions};
 use kruxos_sandbox::spec::{BoxSpec, FIRST_OWN_UID, Identity, SYSTEM};
 use kruxos_types::{CallError, ErrorType, PrincipalKind, SessionId};
+use limits::ProgramLimits;
 use programs::BoxPrograms;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,8 @@ pub(crate) struct SessionBox {
     inner: Arc<AgentBox>,
     programs: Arc<BoxPrograms>,
     processes: Processes,
+    /// Of its programs, before any policy.
+    limits: ProgramLimits,
 }
 
 impl Boxes {
@@ -66,7 +69,7 @@ impl Boxes {
 }
 
 impl Gateway {
-    /// A session's box, with the limits that policy sets now.
+    /// A session's box.
     async fn session_box(&self, session: &AgentSession) -> Result<Arc<SessionBox>, CallError> {
         let cell = self.boxes.of(&session.id);
         let made = cell.get_or_try_init(|| self.make_box(session)).await?;
@@ -75,14 +78,17 @@ impl Gateway {
             self.boxes.close(&session.id);
             return Err(session.expired());
         }
-        let policy = self.policy.current();
-        let principal = &session.profile.principal;
-        made.programs.set(limits::of_programs(
-            &self.config.sandbox,
-            policy.sandbox_for(principal),
-            &session.profile.workspace,
-        ));
         Ok(made.clone())
+    }
+
+    /// A session's box for programs, with the limits that policy sets now.
+    async fn program_box(&self, session: &AgentSession) -> Result<Arc<SessionBox>, CallError> {
+        let made = self.session_box(session).await?;
+        let policy = self.policy.current();
+        let tightened = policy.sandbox_for(&session.profile.principal);
+        made.programs
+            .set(made.limits.clone().tightened_by(tightened));
+        Ok(made)
     }
 
     async fn make_box(&self, session: &AgentSession) -> Result<Arc<SessionBox>, CallError> {
@@ -92,11 +98,13 @@ impl Gateway {
             .means()
             .ok_or_else(|| unavailable("no sandbox"))?;
         let inner = Arc::new(AgentBox::new(launcher.clone(), options));
-        let programs = Arc::new(BoxPrograms::new(inner.clone()));
+        let limits = ProgramLimits::new(&self.config.sandbox, &session.profile.workspace);
+        let programs = Arc::new(BoxPrograms::new(inner.clone(), limits.clone()));
         Ok(Arc::new(SessionBox {
             processes: Processes::new(programs.clone(), self.clock.clone()),
             inner,
             programs,
+            limits,
         }))
     }
 
@@ -143,7 +151,7 @@ impl Gateway {
             Identity::Caller => None,
         };
         let name = format!("{}-{}", principal.kind.as_str(), principal.name);
-        let ceiling = limits::group(config, workspace);
+        let ceiling = ProgramLimits::new(config, workspace).group;
         let group = self
             .sandbox
             .group(&name, owner, &limits::whole_agent(&ceiling))

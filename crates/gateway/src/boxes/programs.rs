@@ -21,23 +21,23 @@ const BLOCK: u64 = 512;
 pub(super) struct BoxPrograms {
     inside: Arc<AgentBox>,
     /// As policy has them; set before each call.
-    limits: Mutex<Option<ProgramLimits>>,
+    limits: Mutex<ProgramLimits>,
 }
 
 impl BoxPrograms {
-    pub(super) fn new(inside: Arc<AgentBox>) -> Self {
+    pub(super) fn new(inside: Arc<AgentBox>, limits: ProgramLimits) -> Self {
         Self {
             inside,
-            limits: Mutex::default(),
+            limits: Mutex::new(limits),
         }
     }
 
     /// The limits of programs from now on.
     pub(super) fn set(&self, limits: ProgramLimits) {
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Some(limits);
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
-    fn limits(&self) -> Option<ProgramLimits> {
+    fn limits(&self) -> ProgramLimits {
         let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         limits.clone()
     }
@@ -46,10 +46,7 @@ impl BoxPrograms {
 #[async_trait]
 impl Programs for BoxPrograms {
     async fn start(&self, job: Job) -> Result<Arc<dyn Running>, StartError> {
-        let limits = self
-            .limits()
-            .ok_or_else(|| StartError::NoBox("it has no limits".to_owned()))?;
-        let limits = limits.for_job(job.limits, job.timeout);
+        let limits = self.limits().for_job(job.limits, job.timeout);
         let environment = job.environment.into_iter();
         let spec = ProgramSpec {
             environment: environment

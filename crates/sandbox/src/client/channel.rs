@@ -5,6 +5,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Our end of a packet socket.
@@ -18,12 +19,20 @@ pub(super) fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
+/// A descriptor on the runtime, watched for `interest` and nothing else.
+pub(super) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd answers the same open descriptor for as long as it lives, which is as long as
+    // the AsyncFd that owns it.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
+    Ok(registered.map_err(io::Error::from)?)
+}
+
 impl Channel {
     pub(super) fn new(ours: OwnedFd) -> io::Result<Channel> {
-        // SAFETY: an OwnedFd answers the same open descriptor for as long as it lives, which is as long
-        // as the AsyncFd that owns it.
-        let registered = unsafe { AsyncFd::register(ours) };
-        Ok(Channel(registered.map_err(io::Error::from)?))
+        Ok(Channel(watch(
+            ours,
+            Interest::READABLE.add(Interest::WRITABLE),
+        )?))
     }
 
     /// Our end and the other.
