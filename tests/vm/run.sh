@@ -18,9 +18,15 @@ fetch() { # PACKAGE FOLDER: Debian's package, unpacked
     [ -e "$2/.ready" ] && return
     command -v apt-get >/dev/null || skip "$1 comes from Debian's packages, and there is no apt-get here"
     rm -rf "$2" && mkdir -p "$2"
-    (cd "$2" && apt-get -qq -o APT::Sandbox::User=root download "$1" && dpkg -x ./*.deb . && rm ./*.deb) ||
+    # A fresh machine has no package lists yet; root can have them fetched.
+    download "$1" "$2" || { [ "$(id -u)" = 0 ] && apt-get -qq update && download "$1" "$2"; } ||
         skip "$1 could not be fetched (apt-get update may help)"
+    (cd "$2" && dpkg -x ./*.deb . && rm ./*.deb) || fail "$1 could not be unpacked"
     touch "$2/.ready"
+}
+
+download() { # PACKAGE FOLDER
+    (cd "$2" && apt-get -qq -o APT::Sandbox::User=root download "$1" 2>/dev/null)
 }
 
 [ "$(uname -m)" = x86_64 ] || skip "user-mode Linux is packaged for x86_64 only"

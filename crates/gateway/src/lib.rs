@@ -14,6 +14,7 @@ mod checkpoints;
 pub mod config;
 mod decisions;
 mod detached;
+pub mod egress;
 pub mod events;
 mod files;
 pub mod gateway;

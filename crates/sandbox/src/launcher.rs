@@ -61,7 +61,7 @@ fn serve(open: Open) -> Result<(), Errno> {
     // Compiled here, once for all boxes.
     let _compiled = (
         seccomp::stage1(),
-        seccomp::Profile::ALL.map(seccomp::stage2),
+        seccomp::Profile::ALL.map(seccomp::stage2_over_stage1),
     );
     let heritage = Heritage {
         lifeline,
@@ -80,6 +80,10 @@ fn serve(open: Open) -> Result<(), Errno> {
             Err(errno) => refuse(&packet, Step::Namespaces, errno),
         }
     }
+    // The lifeline ends the boxes. What they leave is ours to see off (the subreaper's), and the gateway
+    // waits for us: an init that does not reap may be all there is outside.
+    drop(alive);
+    while sys::reap(true).is_ok() {}
     Ok(())
 }
 

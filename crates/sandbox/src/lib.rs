@@ -5,8 +5,11 @@
 //! processes on request. A [`worker`] answers typed calls; a program gets a pid namespace and a mount
 //! namespace for itself. [`client`] is the gateway's side.
 //!
+//! [`backstop`] is what the host itself refuses to agents' uids, should anything of theirs ever get out.
+//!
 //! Every layer is a step ([`step::Step`]) that either succeeds or ends the way into the box.
 
+pub mod backstop;
 pub mod cgroup;
 #[cfg(feature = "client")]
 pub mod client;

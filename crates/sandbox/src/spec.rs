@@ -133,6 +133,10 @@ pub struct BoxSpec {
     pub tmp_bytes: u64,
     /// Files and directories in `/tmp`.
     pub tmp_inodes: u64,
+    /// TCP port on the box's own loopback at which the gateway listens for its programs, such as that of
+    /// an egress proxy; see [`crate::client::BoxOptions::on_proxy`]. Takes [`Layers::network`]: in the
+    /// host's network the port would be everybody's, and the box is refused. Not 0.
+    pub proxy: Option<u16>,
     /// What the worker's handler is opened with. At most 64 KiB.
     pub worker_setup: Vec<u8>,
     /// Test only: the step that shall fail. Refused by builds without `fault-injection`.
@@ -154,6 +158,7 @@ impl BoxSpec {
             limits: Limits::default(),
             tmp_bytes: 100 << 20,
             tmp_inodes: 10_000,
+            proxy: None,
             worker_setup: Vec::new(),
             fault: None,
         }
@@ -163,7 +168,7 @@ impl BoxSpec {
 /// What a program may do with the network inside its box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// The box's own loopback: local test servers work, nothing leads out.
+    /// The box's own loopback: local test servers work, nothing leads out but [`BoxSpec::proxy`].
     Loopback,
     /// No TCP at all, where Landlock knows it (ABI 4).
     None,

@@ -49,6 +49,8 @@ steps! {
     HostName = 8 "host_name",
     /// The box's own loopback was brought up.
     Loopback = 9 "loopback",
+    /// The port for the gateway was opened on the box's loopback.
+    Proxy = 26 "proxy",
     /// Further user namespaces were forbidden.
     NestedNamespaces = 10 "nested_namespaces",
     /// Mounts stopped to travel between host and box.
@@ -77,6 +79,10 @@ steps! {
     Rulesets = 22 "rulesets",
     /// `no_new_privs` of the whole box.
     BoxNoNewPrivs = 23 "box_no_new_privs",
+    /// The capability bounding set of the whole box was emptied.
+    BoundingSet = 27 "bounding_set",
+    /// The secure bits of the whole box were set and locked.
+    SecureBits = 28 "secure_bits",
     /// The seccomp filter of the whole box.
     BoxFilter = 24 "box_filter",
     /// The box was about to answer.
@@ -94,10 +100,6 @@ steps! {
     Limits = 44 "limits",
     /// `no_new_privs`.
     NoNewPrivs = 45 "no_new_privs",
-    /// The capability bounding set was emptied.
-    BoundingSet = 46 "bounding_set",
-    /// The secure bits were set and locked.
-    SecureBits = 47 "secure_bits",
     /// All capabilities were dropped.
     Capabilities = 48 "capabilities",
     /// Landlock.

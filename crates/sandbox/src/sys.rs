@@ -1,8 +1,12 @@
 //! The few system calls that no library wraps safely, each behind a safe function.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+use std::process::Child;
 
 /// A result of libc: -1 means errno.
 fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
@@ -49,6 +53,49 @@ pub(crate) fn fork(flags: i32, group: Option<BorrowedFd<'_>>) -> Result<Forked, 
         )
     })?;
     Ok(side(pid))
+}
+
+/// Stack of a child that borrows its parent's memory: it runs a few shallow functions up to its exec.
+const BORROWED_STACK: usize = 64 << 10;
+
+/// A new process that has this one's memory, on a stack of its own, until it executes a program or ends;
+/// this process waits for that (`vfork(2)`). Nothing is copied, which is most of what a fork costs.
+/// Descriptors, signal actions, credentials, filters and the working directory are the child's own.
+///
+/// Only for processes with one thread. What `child` writes through its references stays; it must drop
+/// nothing that the parent still uses. When it returns the process ends with that code.
+pub(crate) fn fork_borrowing(mut child: &mut dyn FnMut() -> i32) -> Result<i32, Errno> {
+    extern "C" fn enter(argument: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: `argument` is the address of `child` below, whose owner is stopped and alive for as
+        // long as this runs; nobody else uses it.
+        let child = unsafe { &mut *argument.cast::<&mut dyn FnMut() -> i32>() };
+        child()
+    }
+    let mut stack = vec![MaybeUninit::<Line>::uninit(); BORROWED_STACK / size_of::<Line>()];
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is aligned, ours alone and outlives the child's use of it, since CLONE_VFORK
+    // stops this thread, the only one, until the child has another memory or has ended. `enter` does
+    // not unwind: a panic aborts at an `extern "C"` boundary.
+    let pid = check(
+        unsafe {
+            libc::clone(
+                enter,
+                stack.as_mut_ptr_range().end.cast(),
+                flags,
+                (&raw mut child).cast(),
+            )
+        }
+        .into(),
+    )?;
+    drop(stack);
+    Ok(pid as i32)
+}
+
+/// What a stack is aligned to on every architecture.
+#[derive(Clone, Copy)]
+#[repr(align(16))]
+struct Line {
+    _bytes: [u8; 16],
 }
 
 /// From linux/sched.h (5.7); libc lacks it on some targets.
@@ -346,4 +393,19 @@ pub(crate) fn execute_open(program: RawFd, arguments: &Vector, environment: &Vec
 pub(crate) fn move_to(from: OwnedFd, number: RawFd) -> Result<(), Errno> {
     // SAFETY: plain numbers; callers pick a number above all descriptors of theirs.
     check(unsafe { libc::dup3(from.as_raw_fd(), number, libc::O_CLOEXEC) }.into()).map(drop)
+}
+
+/// Waits until a child has ended, which is not reaped yet; `false` when it has not in this time, or when
+/// that cannot be known.
+pub(crate) fn ends_within(child: &Child, patience: Timespec) -> bool {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let Some(pidfd) = pidfd else { return false };
+    let mut waited = [PollFd::new(&pidfd, PollFlags::IN)];
+    loop {
+        match poll(&mut waited, Some(&patience)) {
+            Err(Errno::INTR) => {}
+            other => return other.is_ok_and(|count| count > 0),
+        }
+    }
 }

@@ -112,8 +112,6 @@ fn confine(zygote: &Zygote<'_>, plan: Plan, socket: &File) -> Result<Confined, F
         limits::set_open_files(zygote.spec.limits.open_files)
     })?;
     plan.run(Step::NoNewPrivs, privileges::give_up_gains)?;
-    plan.run(Step::BoundingSet, privileges::empty_bounding_set)?;
-    plan.run(Step::SecureBits, privileges::lock_secure_bits)?;
     plan.run(Step::Capabilities, privileges::drop_capabilities)?;
     plan.run(Step::Landlock, || zygote.restrict(Who::Worker))?;
     plan.run(Step::Filter, || zygote.filter(Profile::Worker))?;

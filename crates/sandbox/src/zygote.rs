@@ -4,7 +4,7 @@
 
 use crate::confine::landlock::{Rulesets, Who};
 use crate::confine::sources::Sources;
-use crate::confine::{etc, identity, namespaces, privileges, root};
+use crate::confine::{etc, identity, namespaces, privileges, proxy, root};
 use crate::launcher::Heritage;
 use crate::program;
 use crate::protocol::{self, BoxReport, Event, Packet, kind};
@@ -40,7 +40,8 @@ impl Zygote<'_> {
         if !self.spec.layers.seccomp {
             return Ok(());
         }
-        seccomp::stage2(profile)
+        // On top of the box's own, which `build` has installed.
+        seccomp::stage2_over_stage1(profile)
             .install()
             .map_err(|error| errno_of(&error))
     }
@@ -55,8 +56,8 @@ pub(crate) fn run(
     go: OwnedFd,
     control: &OwnedFd,
 ) -> ! {
-    let zygote = match build(heritage, spec, plan, sources, go) {
-        Ok(zygote) => zygote,
+    let (zygote, listener) = match build(heritage, spec, plan, sources, go) {
+        Ok(built) => built,
         Err(failure) => {
             let body = Event::failure(failure);
             let _told = protocol::send(control, kind::FAILED, &body, &[]);
@@ -68,8 +69,12 @@ pub(crate) fn run(
     };
     let ready = plan.run(Step::BoxReady, || {
         let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
-        protocol::send(control, kind::BOX_READY, &report.encode(), &[own.as_fd()])
+        let mut carried = vec![own.as_fd()];
+        carried.extend(listener.as_ref().map(AsFd::as_fd));
+        protocol::send(control, kind::BOX_READY, &report.encode(), &carried)
     });
+    // The gateway's now: no process of the box has it.
+    drop(listener);
     if let Err(failure) = ready {
         let body = Event::failure(failure);
         let _told = protocol::send(control, kind::FAILED, &body, &[]);
@@ -82,14 +87,14 @@ pub(crate) fn run(
     sys::exit(0)
 }
 
-/// The box, layer by layer.
+/// The box, layer by layer, and the socket of [`BoxSpec::proxy`].
 fn build<'a>(
     heritage: &'a Heritage,
     spec: &'a BoxSpec,
     plan: Plan,
     sources: Option<Sources>,
     go: OwnedFd,
-) -> Result<Zygote<'a>, Failure> {
+) -> Result<(Zygote<'a>, Option<OwnedFd>), Failure> {
     plan.run(Step::Identity, || {
         // Until the maps are written we are nobody.
         if rustix::io::read(&go, &mut [0; 1])? != 1 {
@@ -108,6 +113,10 @@ fn build<'a>(
     if spec.layers.network {
         plan.run(Step::Loopback, sys::loopback_up)?;
     }
+    let listener = match spec.proxy {
+        Some(port) => Some(plan.run(Step::Proxy, || proxy::open(spec, port))?),
+        None => None,
+    };
     plan.run(Step::NestedNamespaces, || {
         match namespaces::forbid_nested() {
             // A host may show its sysctls read-only; then the seccomp filter alone refuses.
@@ -125,6 +134,9 @@ fn build<'a>(
         false => None,
     };
     plan.run(Step::BoxNoNewPrivs, privileges::give_up_gains)?;
+    // For good, and for all who come from here: each call drops only what is in force until it does.
+    plan.run(Step::BoundingSet, privileges::empty_bounding_set)?;
+    plan.run(Step::SecureBits, privileges::lock_secure_bits)?;
     if spec.layers.seccomp {
         plan.run(Step::BoxFilter, || {
             seccomp::stage1()
@@ -136,11 +148,12 @@ fn build<'a>(
         step: Step::BoxReady,
         errno,
     })?;
-    Ok(Zygote {
+    let zygote = Zygote {
         heritage,
         spec,
         rulesets,
-    })
+    };
+    Ok((zygote, listener))
 }
 
 /// The root, from the first mount to the last.

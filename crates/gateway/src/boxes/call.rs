@@ -5,12 +5,13 @@ use crate::call::Caller;
 use crate::gateway::Gateway;
 use crate::session::AgentSession;
 use kruxos_capabilities::filesystem::confined;
-use kruxos_capabilities::git::GitCx;
+use kruxos_capabilities::git::{GitCx, Network};
 use kruxos_capabilities::{Permit, git, process};
-use kruxos_catalog::Definition;
+use kruxos_catalog::{Definition, SideEffect};
 use kruxos_sandbox::client::{BoxError, CallFailure};
 use kruxos_types::{CallError, ErrorType, Object};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Gateway {
@@ -26,7 +27,8 @@ impl Gateway {
             "filesystem" => {
                 let inside = self.session_box(session).await?;
                 let request = confined::request(definition, permit, Some(session.id.as_str()))?;
-                self.ask_worker(&inside, &request).await
+                let again = definition.side_effect == SideEffect::None;
+                self.ask_worker(&inside, &request, again).await
             }
             "process" => {
                 let inside = self.program_box(session).await?;
@@ -51,7 +53,7 @@ impl Gateway {
     ) -> Result<Value, CallError> {
         let request = confined::preview_request(definition, inputs)?;
         let inside = self.session_box(session).await?;
-        self.ask_worker(&inside, &request).await
+        self.ask_worker(&inside, &request, true).await
     }
 
     /// The path that a call changes and no input names; see `filesystem::unnamed_path`.
@@ -63,23 +65,38 @@ impl Gateway {
     ) -> Result<Option<String>, CallError> {
         let request = confined::unnamed_path_request(definition, inputs)?;
         let inside = self.session_box(session).await?;
-        let answer = self.ask_worker(&inside, &request).await?;
+        let answer = self.ask_worker(&inside, &request, true).await?;
         Ok(answer.as_str().map(str::to_owned))
     }
 
-    async fn ask_worker(&self, inside: &SessionBox, request: &[u8]) -> Result<Value, CallError> {
+    /// `again`: the call changes nothing, so it may be put to another worker when the first one died,
+    /// perhaps of an earlier call, before it said a word.
+    async fn ask_worker(
+        &self,
+        inside: &SessionBox,
+        request: &[u8],
+        again: bool,
+    ) -> Result<Value, CallError> {
         let within = Duration::from_secs(self.config.sandbox.call_timeout_seconds);
-        let answered = inside.inner.call(request, within).await;
+        let mut answered = inside.inner.call(request, within).await;
+        if again && matches!(answered, Err(CallFailure::Died)) {
+            answered = inside.inner.call(request, within).await;
+        }
         confined::answer(&answered.map_err(|failure| call_error(&failure))?)
     }
 
     fn git_cx(&self, session: &AgentSession, inside: &SessionBox) -> GitCx {
+        let egress = self.egress_of(session);
         GitCx {
             programs: inside.programs.clone(),
             agent: session.profile.principal.name.clone(),
             workspace: session.profile.workspace.as_ref().into(),
             mounts: Vec::new(),
-            network: None,
+            network: egress.allows_some().then(|| Network {
+                proxy: Some(super::proxy_url()),
+                schemes: Network::HTTPS,
+                allows: Arc::new(move |_, host, port| egress.allows(host, port)),
+            }),
         }
     }
 }

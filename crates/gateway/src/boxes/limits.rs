@@ -21,6 +21,8 @@ pub(super) struct ProgramLimits {
     pub(super) group: cgroup::Limits,
     pub(super) network: Network,
     pub(super) profile: Profile,
+    /// Whether policy allows any host, so that programs are told of the proxy.
+    pub(super) proxied: bool,
 }
 
 /// The limits of a box's processes, before any policy. The kernel counts processes for the whole box.
@@ -65,6 +67,7 @@ impl ProgramLimits {
             },
             network: Network::Loopback,
             profile: Profile::Default,
+            proxied: false,
         }
     }
 

@@ -5,6 +5,7 @@ mod call;
 mod limits;
 mod programs;
 
+use crate::egress::{self, AgentEgress};
 use crate::gateway::Gateway;
 use crate::session::AgentSession;
 use kruxos_capabilities::filesystem::confined::Setup;
@@ -17,7 +18,11 @@ use programs::BoxPrograms;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
+
+/// Where a box's programs find the proxy, on their own loopback: the port that proxies usually have.
+const PROXY_PORT: u16 = 3128;
 
 /// The boxes of all live sessions.
 #[derive(Debug, Default)]
@@ -86,9 +91,32 @@ impl Gateway {
         let made = self.session_box(session).await?;
         let policy = self.policy.current();
         let tightened = policy.sandbox_for(&session.profile.principal);
-        made.programs
-            .set(made.limits.clone().tightened_by(tightened));
+        let mut limits = made.limits.clone().tightened_by(tightened);
+        limits.proxied = self.egress_of(session).allows_some();
+        made.programs.set(limits);
         Ok(made)
+    }
+
+    /// The network as policy lets a session have it.
+    fn egress_of(&self, session: &AgentSession) -> AgentEgress {
+        AgentEgress::new(
+            self.clone(),
+            session.profile.principal.clone(),
+            Some(session.id.to_string()),
+        )
+    }
+
+    /// Serves the proxy port of each box of a session, until the box or the session ends.
+    fn proxy_of(&self, session: &AgentSession) -> impl Fn(std::net::TcpListener) + use<> {
+        let egress = Arc::new(self.egress_of(session));
+        let (tasks, ended) = (self.tasks.clone(), session.ended.clone());
+        move |listener| match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let serving = egress::serve(listener, egress.clone(), ended.child_token());
+                drop(tasks.spawn(serving));
+            }
+            Err(error) => tracing::error!(%error, "a box's proxy port cannot be served"),
+        }
     }
 
     async fn make_box(&self, session: &AgentSession) -> Result<Arc<SessionBox>, CallError> {
@@ -139,6 +167,8 @@ impl Gateway {
                 .collect(),
             limits: limits::of_box(config),
             tmp_bytes: config.tmp_mb << 20,
+            // In the host's own network the port would be everybody's.
+            proxy: layers.network.then_some(PROXY_PORT),
             worker_setup: setup.encode().map_err(CallError::internal_failure)?,
             ..BoxSpec::new(
                 host_name(principal.kind, &principal.name),
@@ -159,9 +189,15 @@ impl Gateway {
         Ok(BoxOptions {
             group,
             program_limits: ceiling,
+            on_proxy: Some(Arc::new(self.proxy_of(session))),
             ..BoxOptions::new(spec, outputs)
         })
     }
+}
+
+/// The proxy as a box's programs see it.
+fn proxy_url() -> String {
+    format!("http://127.0.0.1:{PROXY_PORT}")
 }
 
 /// What the box calls its machine.

@@ -47,7 +47,11 @@ impl BoxPrograms {
 impl Programs for BoxPrograms {
     async fn start(&self, job: Job) -> Result<Arc<dyn Running>, StartError> {
         let limits = self.limits().for_job(job.limits, job.timeout);
-        let environment = job.environment.into_iter();
+        let mut environment = job.environment;
+        if limits.proxied {
+            add_proxy(&mut environment);
+        }
+        let environment = environment.into_iter();
         let spec = ProgramSpec {
             environment: environment
                 .map(|(name, value)| (name.into(), value.into()))
@@ -66,6 +70,24 @@ impl Programs for BoxPrograms {
         };
         let running = self.inside.run(program).await.map_err(not_started)?;
         Ok(Arc::new(BoxRunning { running, limits }))
+    }
+}
+
+/// The variables by which most programs find a proxy; what the caller set itself stays.
+fn add_proxy(environment: &mut Vec<(String, String)>) {
+    let proxy = super::proxy_url();
+    let direct = "localhost,127.0.0.1,::1".to_owned();
+    for (name, value) in [
+        ("http_proxy", &proxy),
+        ("HTTP_PROXY", &proxy),
+        ("https_proxy", &proxy),
+        ("HTTPS_PROXY", &proxy),
+        ("no_proxy", &direct),
+        ("NO_PROXY", &direct),
+    ] {
+        if !environment.iter().any(|(known, _)| known == name) {
+            environment.push((name.to_owned(), value.clone()));
+        }
     }
 }
 

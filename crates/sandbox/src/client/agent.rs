@@ -3,7 +3,9 @@
 use super::channel::Channel;
 use super::error::{BoxError, CallFailure, StartFailure};
 use super::launcher::{Launcher, has_ended};
+use super::output::Spares;
 use super::program::{Program, Running};
+use super::proxy::{OnProxy, Proxy};
 use super::worker::{self, Worker};
 use crate::cgroup;
 use crate::protocol::{self, BoxReport, Event, kind};
@@ -11,7 +13,7 @@ use crate::spec::BoxSpec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -23,7 +25,7 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a box takes besides its [`BoxSpec`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BoxOptions {
     /// The box.
     pub spec: BoxSpec,
@@ -37,6 +39,24 @@ pub struct BoxOptions {
     pub workers: usize,
     /// Calls after which a worker is replaced by a fresh one.
     pub calls_each: u32,
+    /// Gets the listening socket of [`BoxSpec::proxy`], non-blocking, each time a box is made and before
+    /// anything runs in it. Who connects is a program of this box. When the box has ended, accepting
+    /// fails ([`std::io::ErrorKind::InvalidInput`]) and waiting for it ends: let it go then. Called on
+    /// the runtime's thread, inside the runtime; must not block. Without it nobody listens.
+    pub on_proxy: Option<OnProxy>,
+}
+
+impl std::fmt::Debug for BoxOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BoxOptions")
+            .field("spec", &self.spec)
+            .field("outputs", &self.outputs)
+            .field("group", &self.group)
+            .field("program_limits", &self.program_limits)
+            .field("workers", &self.workers)
+            .field("calls_each", &self.calls_each)
+            .finish_non_exhaustive()
+    }
 }
 
 impl BoxOptions {
@@ -50,6 +70,7 @@ impl BoxOptions {
             program_limits: cgroup::Limits::default(),
             workers: 4,
             calls_each: 1000,
+            on_proxy: None,
         }
     }
 }
@@ -90,11 +111,7 @@ impl AgentBox {
     pub async fn call(&self, request: &[u8], within: Duration) -> Result<Vec<u8>, CallFailure> {
         // Never closed, so always given.
         let _turn = self.turns.acquire().await;
-        let (live, mut worker) = match self.worker().await {
-            // The box may have ended between two calls; this one has not run yet.
-            Err(BoxError::Ended) => self.worker().await?,
-            other => other?,
-        };
+        let (live, mut worker) = self.worker_at_last().await?;
         let stats = self.launcher.stats();
         stats.calls.add();
         match timeout(within, worker.call(request)).await {
@@ -171,7 +188,7 @@ impl AgentBox {
     async fn live(&self) -> Result<Arc<Live>, BoxError> {
         let mut slot = self.live.lock().await;
         if let Some(live) = &*slot
-            && !has_ended(live.pidfd.as_fd())
+            && !live.is_gone()
         {
             *live.used() = Instant::now();
             return Ok(live.clone());
@@ -184,6 +201,18 @@ impl AgentBox {
             Err(_) => self.launcher.stats().refused.add(),
         }
         Ok(slot.insert(Arc::new(opened?)).clone())
+    }
+
+    /// A worker, also if the box has just ended: nothing of the call has run yet. That takes three tries
+    /// at most: a box that is being killed first lets the request vanish, then refuses it.
+    async fn worker_at_last(&self) -> Result<(Arc<Live>, Worker), BoxError> {
+        for _ in 0..2 {
+            match self.worker().await {
+                Err(BoxError::Ended) => {}
+                other => return other,
+            }
+        }
+        self.worker().await
     }
 
     async fn worker(&self) -> Result<(Arc<Live>, Worker), BoxError> {
@@ -214,7 +243,12 @@ pub(super) struct Live {
     report: BoxReport,
     idle: Mutex<Vec<Worker>>,
     used: Mutex<Instant>,
+    /// It takes no requests any more: it has ended, though its pidfd may not say so yet.
+    deaf: AtomicBool,
     pub(super) programs: AtomicUsize,
+    pub(super) spares: Arc<Spares>,
+    /// Held for its end: with the box the port closes.
+    _proxy: Option<Proxy>,
 }
 
 impl Live {
@@ -230,20 +264,32 @@ impl Live {
         launcher.open_box(&spec, &descriptors).await?;
         drop(theirs);
         let packet = channel.receive().await.map_err(|_| BoxError::Ended)?;
-        let mut packet = packet.ok_or(BoxError::Ended)?;
+        let packet = packet.ok_or(BoxError::Ended)?;
         if packet.kind != kind::BOX_READY {
             return Err(match Event::decode(packet.kind, &packet.body) {
                 Ok(Event::Failed(failure)) => failure.into(),
                 _ => BoxError::Ended,
             });
         }
+        let mut descriptors = packet.descriptors.into_iter();
+        let pidfd = descriptors.next().ok_or(BoxError::Ended)?;
+        let report = BoxReport::decode(&packet.body).map_err(|_| BoxError::Ended)?;
+        let proxy = match (options.spec.proxy, descriptors.next()) {
+            (Some(port), Some(socket)) => Proxy::of(socket, port, options.on_proxy.as_ref())?,
+            (None, None) => None,
+            // Not what it was asked for.
+            _ => return Err(BoxError::Ended),
+        };
         Ok(Live {
             channel,
-            pidfd: packet.descriptors.pop().ok_or(BoxError::Ended)?,
-            report: BoxReport::decode(&packet.body).map_err(|_| BoxError::Ended)?,
+            pidfd,
+            report,
             idle: Mutex::default(),
             used: Mutex::new(Instant::now()),
+            deaf: AtomicBool::new(false),
             programs: AtomicUsize::new(0),
+            spares: Arc::default(),
+            _proxy: proxy,
         })
     }
 
@@ -255,7 +301,10 @@ impl Live {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), BoxError> {
         let sent = self.channel.send(kind, body, descriptors).await;
-        sent.map_err(|_| BoxError::Ended)
+        sent.map_err(|_| {
+            self.deaf.store(true, Ordering::Relaxed);
+            BoxError::Ended
+        })
     }
 
     async fn start_worker(&self) -> Result<Worker, BoxError> {
@@ -271,6 +320,10 @@ impl Live {
 
     fn used(&self) -> MutexGuard<'_, Instant> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.deaf.load(Ordering::Relaxed) || has_ended(self.pidfd.as_fd())
     }
 
     /// With the box's first process everything in it ends.

@@ -24,7 +24,7 @@ pub(super) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Owned
     // SAFETY: an OwnedFd answers the same open descriptor for as long as it lives, which is as long as
     // the AsyncFd that owns it.
     let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
-    Ok(registered.map_err(io::Error::from)?)
+    registered.map_err(io::Error::from)
 }
 
 impl Channel {

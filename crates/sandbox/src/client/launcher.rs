@@ -4,6 +4,7 @@ use super::channel::{self, Channel};
 use super::error::BoxError;
 use super::stats::Stats;
 use crate::protocol::kind;
+use crate::sys;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SocketType;
@@ -11,7 +12,14 @@ use std::io;
 use std::process::{Child, Command};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// The running launcher. All boxes end with it, and it ends with this value.
+/// How long the launcher may take to end with its boxes; some milliseconds for each is usual.
+const END_PATIENCE: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
+
+/// The running launcher. All boxes end with it, and it ends with this value,
+/// which waits for it.
 #[derive(Debug)]
 pub struct Launcher {
     socket: Mutex<Option<OwnedFd>>,
@@ -97,9 +105,17 @@ impl Launcher {
 }
 
 impl Drop for Launcher {
+    /// Ends the launcher, and by it all boxes, and waits for it: nothing of theirs outlives the gateway.
     fn drop(&mut self) {
-        // Its socket closes, it ends; a zombie is left only if it has not by the time we do.
-        let _reaped = self.child.try_wait();
+        // Closed, it tells the launcher that nobody is left.
+        drop(self.channel.take());
+        drop(self.socket.get_mut().map(Option::take));
+        // It does at once, unless a process of a box hangs in the kernel.
+        if !sys::ends_within(&self.child, END_PATIENCE) {
+            // Fails if it has just ended; boxes end without it too.
+            let _killed = self.child.kill();
+        }
+        let _reaped = self.child.wait();
     }
 }
 

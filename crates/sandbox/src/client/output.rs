@@ -3,9 +3,10 @@
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One of a program's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +16,52 @@ pub enum Stream {
     Stderr,
 }
 
+/// Files kept by one box: of the programs that run side by side, mostly.
+const MOST_SPARES: usize = 8;
+/// Larger ones are let go instead of emptied, in bytes: giving back many blocks takes the disk's time.
+const LARGEST_SPARE: u64 = 1 << 20;
+
+/// Output files of one box that no program uses now. To make one takes the file system as long as the
+/// rest of a start takes the gateway. Never shared between agents.
+#[derive(Debug, Default)]
+pub(super) struct Spares(Mutex<Vec<File>>);
+
+impl Spares {
+    /// An empty file, from among the spare ones or new in `directory`.
+    pub(super) fn take(&self, directory: &Path) -> io::Result<File> {
+        let spare = self.files().pop();
+        spare.map_or_else(|| file(directory), Ok)
+    }
+
+    /// Keeps a file that nobody writes to any more. One that cannot be emptied is let go.
+    pub(super) fn keep(&self, file: &File) {
+        if let Ok(Some(empty)) = emptied(file) {
+            let mut files = self.files();
+            if files.len() < MOST_SPARES {
+                files.push(empty);
+            }
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Vec<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Another handle of the file, which is empty and at its start; `None` if that takes too long.
+fn emptied(file: &File) -> io::Result<Option<File>> {
+    match file.metadata()?.len() {
+        0 => {}
+        1..=LARGEST_SPARE => file.set_len(0)?,
+        _ => return Ok(None),
+    }
+    let mut another = file.try_clone()?;
+    another.rewind()?;
+    Ok(Some(another))
+}
+
 /// A file without a name in `directory`: it is gone with its last handle.
-pub(super) fn file(directory: &Path) -> io::Result<File> {
+fn file(directory: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
     match rustix::fs::open(directory, flags, mode) {

@@ -4,7 +4,7 @@ use super::agent::{BoxOptions, Live, START_PATIENCE, gateway};
 use super::channel::Channel;
 use super::error::{BoxError, StartFailure};
 use super::launcher::Launcher;
-use super::output::{self, Stream};
+use super::output::{self, Spares, Stream};
 use super::supervise::{self, Supervised};
 use crate::cgroup::{self, Limit};
 use crate::protocol::{self, Command, Event, Exit, Extras, Target, kind};
@@ -16,7 +16,7 @@ use rustix::process::Pid;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::unix::pipe;
 use tokio::sync::{oneshot, watch};
@@ -115,6 +115,9 @@ pub(super) struct Shared {
     pub(super) pidfd: OwnedFd,
     stdout: File,
     stderr: File,
+    spares: Arc<Spares>,
+    /// Its first process has said that it is done: nobody writes to the files any more.
+    pub(super) is_written: AtomicBool,
     pub(super) started: Instant,
     /// The first process, as this process sees it; `None` if that cannot be found out.
     pub(super) pid: Option<Pid>,
@@ -130,8 +133,9 @@ impl Running {
         program: Program,
     ) -> Result<Arc<Running>, StartFailure> {
         let prepared = |error| StartFailure::Box(BoxError::Gateway(error));
-        let stdout = output::file(&options.outputs).map_err(prepared)?;
-        let stderr = output::file(&options.outputs).map_err(prepared)?;
+        let spares = live.spares.clone();
+        let stdout = spares.take(&options.outputs).map_err(prepared)?;
+        let stderr = spares.take(&options.outputs).map_err(prepared)?;
         let stdin = stdin(&program.stdin).map_err(prepared)?;
         let group = Group::make(options, &program).await?;
         let (control, theirs) = Channel::pair().map_err(prepared)?;
@@ -161,6 +165,8 @@ impl Running {
             pidfd,
             stdout,
             stderr,
+            spares,
+            is_written: AtomicBool::new(false),
             started,
             signalled: AtomicI32::new(0),
         });
@@ -265,6 +271,15 @@ impl Running {
 impl Shared {
     pub(super) fn command(&self, command: Command) -> io::Result<()> {
         self.control.send_now(kind::COMMAND, &command.encode())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if *self.is_written.get_mut() {
+            self.spares.keep(&self.stdout);
+            self.spares.keep(&self.stderr);
+        }
     }
 }
 

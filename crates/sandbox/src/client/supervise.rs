@@ -5,6 +5,7 @@ use super::launcher::Launcher;
 use super::program::{Counted, Ended, Group, Outcome, Over, Program, Shared};
 use crate::cgroup::Limit;
 use crate::protocol::{Command, EndedBy, Event, Exit, Target};
+use crate::spec::Limits;
 use crate::standin::{self, Ceiling, Exceeded, Tree};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::sync::Arc;
@@ -120,6 +121,19 @@ async fn look(ceiling: Option<(Tree, Ceiling)>) -> Option<Exceeded> {
     looked.await.ok()?.ok()?
 }
 
+/// Whether a program that was killed by a signal has most likely run out of memory: what could not be
+/// had is never counted, so most of the bound must have been in use.
+fn starved(exit: Exit, limits: &Limits) -> bool {
+    let killed = matches!(
+        exit.by,
+        EndedBy::Signal(libc::SIGSEGV | libc::SIGABRT | libc::SIGBUS | libc::SIGKILL)
+    );
+    killed
+        && limits
+            .memory_bytes
+            .is_some_and(|bound| exit.max_resident >= bound / 2)
+}
+
 /// The report of the program's first process; `None` when that died without one.
 fn exit_of(packet: std::io::Result<Option<crate::protocol::Packet>>) -> Option<Exit> {
     let packet = packet.ok()??;
@@ -177,6 +191,9 @@ impl Supervised {
             Some(group) => group.finish().await,
             None => (None, None),
         };
+        self.shared
+            .is_written
+            .store(exit.is_some(), Ordering::Relaxed);
         let limits = &self.program.spec.limits;
         let signalled = self.shared.signalled.load(Ordering::Relaxed);
         let by_itself = match exit.map(|exit| exit.by) {
@@ -191,6 +208,9 @@ impl Supervised {
             Some(EndedBy::Signal(signal)) => Outcome::Signalled(signal),
             None => Outcome::Killed,
         };
+        // Without a group nobody says which limit was hit.
+        let memory = exit.filter(|exit| starved(*exit, limits));
+        let limit = limit.or(memory.map(|_| Limit::Memory));
         let outcome = match (reason, limit, by_itself) {
             (Some(reason), ..) => reason,
             // A program may cope with a refused fork; memory that ran out kills.

@@ -177,9 +177,8 @@ impl Drop for Worker {
 async fn first(stream: &Stream) -> io::Result<Option<OwnedFd>> {
     loop {
         let mut ready = stream.0.readable().await?;
-        match ready.try_io(|socket| receive_first(socket.as_fd())) {
-            Ok(done) => return done,
-            Err(_) => {}
+        if let Ok(done) = ready.try_io(|socket| receive_first(socket.as_fd())) {
+            return done;
         }
     }
 }

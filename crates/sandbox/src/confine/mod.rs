@@ -8,5 +8,6 @@ pub(crate) mod landlock;
 pub(crate) mod limits;
 pub(crate) mod namespaces;
 pub(crate) mod privileges;
+pub(crate) mod proxy;
 pub(crate) mod root;
 pub(crate) mod sources;

@@ -15,7 +15,8 @@ use std::os::unix::ffi::OsStrExt;
 /// Where programs are looked for when the environment has no `PATH`.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// A program ready to be executed: nothing is allocated after the fork.
+/// A program ready to be executed: between fork and exec nothing is allocated or dropped, for the memory
+/// is still pid 1's.
 pub(super) struct Image {
     /// Where the program may be, in order.
     candidates: Vec<CString>,

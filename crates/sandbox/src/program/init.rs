@@ -5,7 +5,7 @@ use super::output::{CHUNK, Output};
 use crate::protocol::{self, Command, EndedBy, Event, Exit, Target, kind};
 use crate::spec::ProgramSpec;
 use crate::step::{Failure, Plan, Step};
-use crate::sys::{self, Forked};
+use crate::sys;
 use crate::zygote::Zygote;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -42,17 +42,18 @@ impl Init {
             sys::set_signal(libc::SIGXFSZ, true);
             sys::signal_fd(libc::SIGCHLD)
         })?;
-        let program = plan.run(Step::Fork, || sys::fork(0, None))?;
-        let Forked::Parent(program) = program else {
-            let streams = Streams {
-                stdin: stdin.as_ref().unwrap_or(&zygote.heritage.null),
-                stdout: &pipes.stdout.1,
-                stderr: &pipes.stderr.1,
-            };
-            let failure = exec::become_program(zygote, plan, spec, &image, &streams);
-            let _told = rustix::io::write(&pipes.status.1, &Event::failure(failure));
-            sys::exit(1)
+        let streams = Streams {
+            stdin: stdin.as_ref().unwrap_or(&zygote.heritage.null),
+            stdout: &pipes.stdout.1,
+            stderr: &pipes.stderr.1,
         };
+        let program = plan.run(Step::Fork, || {
+            sys::fork_borrowing(&mut || {
+                let failure = exec::become_program(zygote, plan, spec, &image, &streams);
+                let _told = rustix::io::write(&pipes.status.1, &Event::failure(failure));
+                1
+            })
+        })?;
         let Pipes {
             stdout,
             stderr,
@@ -70,7 +71,8 @@ impl Init {
             stdout: Output::new(stdout.0, stdout_file, spec.output_bytes),
             stderr: Output::new(stderr.0, stderr_file, spec.output_bytes),
             program,
-            buffer: vec![0; CHUNK],
+            // Only what is used of it costs memory.
+            buffer: Vec::with_capacity(CHUNK),
         })
     }
 

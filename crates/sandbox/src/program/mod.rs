@@ -114,8 +114,6 @@ fn confine(zygote: &Zygote<'_>, plan: Plan, spec: &ProgramSpec) -> Result<(), Fa
     let limits = limits::stricter(&zygote.spec.limits, &spec.limits);
     plan.run(Step::Limits, || limits::set(&limits))?;
     plan.run(Step::NoNewPrivs, privileges::give_up_gains)?;
-    plan.run(Step::BoundingSet, privileges::empty_bounding_set)?;
-    plan.run(Step::SecureBits, privileges::lock_secure_bits)?;
     plan.run(Step::Capabilities, privileges::drop_capabilities)?;
     let tcp = spec.network == Network::Loopback;
     plan.run(Step::Landlock, || zygote.restrict(Who::Program { tcp }))

@@ -1,6 +1,7 @@
 //! One output stream of a program: from its pipe to a file, up to a bound; what is beyond is counted and
 //! dropped, so that the program never waits for a reader.
 
+use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
@@ -27,12 +28,13 @@ impl Output {
         }
     }
 
-    /// Moves what is there, at most one buffer. `false` when there was nothing.
-    pub(super) fn pump(&mut self, buffer: &mut [u8]) -> bool {
+    /// Moves what is there, at most the buffer's capacity. `false` when there was nothing.
+    pub(super) fn pump(&mut self, buffer: &mut Vec<u8>) -> bool {
         let Some(pipe) = &self.pipe else {
             return false;
         };
-        let count = match rustix::io::read(pipe, &mut *buffer) {
+        buffer.clear();
+        let count = match rustix::io::read(pipe, spare_capacity(buffer)) {
             Ok(0) => {
                 self.pipe = None;
                 return false;

@@ -61,6 +61,7 @@ pub(crate) fn encode_box(spec: &BoxSpec) -> Vec<u8> {
     put_limits(&mut to, &spec.limits);
     to.u64(spec.tmp_bytes);
     to.u64(spec.tmp_inodes);
+    put_optional(&mut to, spec.proxy.map(u64::from));
     to.bytes(&spec.worker_setup);
     put_fault(&mut to, spec.fault);
     to.finish()

@@ -13,7 +13,8 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) mod kind {
     /// Gateway to launcher: a [`super::BoxSpec`], the box's control socket, and perhaps a control group.
     pub(crate) const OPEN_BOX: u32 = 1;
-    /// Box to gateway: built, with a pidfd; see [`super::BoxReport`].
+    /// Box to gateway: built, with a pidfd and, where it was asked for, the listening socket of
+    /// [`super::BoxSpec::proxy`]; see [`super::BoxReport`].
     pub(crate) const BOX_READY: u32 = 2;
     /// Any process of a box to the gateway: a step failed.
     pub(crate) const FAILED: u32 = 3;
@@ -69,6 +70,15 @@ fn optional(from: &mut Reader<'_>) -> Result<Option<u64>, Malformed> {
     let present = from.flag()?;
     let value = from.u64()?;
     Ok(present.then_some(value))
+}
+
+fn port(from: &mut Reader<'_>) -> Result<Option<u16>, Malformed> {
+    match optional(from)?.map(u16::try_from) {
+        None => Ok(None),
+        // 0 would be any port, which nobody inside knows.
+        Some(Ok(0) | Err(_)) => Err(Malformed),
+        Some(Ok(port)) => Ok(Some(port)),
+    }
 }
 
 fn limits(from: &mut Reader<'_>) -> Result<Limits, Malformed> {
@@ -134,6 +144,7 @@ pub(crate) fn decode_box(bytes: &[u8]) -> Result<BoxSpec, Malformed> {
         limits: limits(from)?,
         tmp_bytes: from.u64()?,
         tmp_inodes: from.u64()?,
+        proxy: port(from)?,
         worker_setup: from.bytes(MAX_SETUP)?.to_vec(),
         fault: fault(from)?,
     };

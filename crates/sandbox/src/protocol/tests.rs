@@ -51,6 +51,7 @@ prop_compose! {
         system in prop::collection::vec(path(), 0..5),
         limits in limits(),
         (tmp_bytes, tmp_inodes) in any::<(u64, u64)>(),
+        proxy in prop::option::of(1_u16..),
         worker_setup: Vec<u8>,
         fault in step(),
     ) -> BoxSpec {
@@ -69,6 +70,7 @@ prop_compose! {
             limits,
             tmp_bytes,
             tmp_inodes,
+            proxy,
             worker_setup,
             fault,
         }

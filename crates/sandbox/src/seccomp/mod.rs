@@ -1,6 +1,7 @@
 //! System call filters. A filter is data (`calls.rs`, `arguments.rs`), compiled once to the kernel's
 //! BPF (`compile.rs`) and installed twice on the way into a box: [`stage1`] by an agent's zygote,
-//! inherited by everything it forks at no cost, and [`stage2`] by each worker and each program.
+//! inherited by everything it forks at no cost, and what [`stage2`] adds to it
+//! ([`stage2_over_stage1`]) by each worker and each program.
 //! A process under several filters gets the strictest answer of them.
 //!
 //! What a filter does not name is refused with `EPERM`; a call of another architecture or of x32 kills
@@ -17,7 +18,7 @@ mod table;
 mod tests;
 
 pub use arguments::STRICT_EXEC_FD;
-pub use profile::{Profile, stage1, stage2};
+pub use profile::{Profile, stage1, stage2, stage2_over_stage1};
 use table::Table;
 
 use std::io;

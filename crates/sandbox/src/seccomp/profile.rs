@@ -46,18 +46,36 @@ pub fn stage1() -> &'static Filter {
     &FILTER
 }
 
-/// The filter of a worker or a program. Made once for each profile; ask for it before you fork.
+/// One filter for each profile, in the order of [`Profile::ALL`].
+type ForEach = LazyLock<[Filter; 4]>;
+
+/// The filter of a worker or a program, whole: for a process under no other. Made once; ask for it before
+/// you fork.
 #[must_use]
 pub fn stage2(profile: Profile) -> &'static Filter {
-    static WORKER: LazyLock<Filter> = LazyLock::new(|| Filter::of(&confined(Profile::Worker)));
-    static DEFAULT: LazyLock<Filter> = LazyLock::new(|| Filter::of(&confined(Profile::Default)));
-    static MEMFD: LazyLock<Filter> = LazyLock::new(|| Filter::of(&confined(Profile::Memfd)));
-    static STRICT: LazyLock<Filter> = LazyLock::new(|| Filter::of(&confined(Profile::Strict)));
+    static FILTERS: ForEach =
+        LazyLock::new(|| Profile::ALL.map(|profile| Filter::of(&confined(profile))));
+    of(&FILTERS, profile)
+}
+
+/// What [`stage2`] forbids beyond [`stage1`], for a process that is under that already: the same answers
+/// by a shorter program, for each call installs it and the kernel compiles it each time. Made once; ask for it before you fork.
+#[must_use]
+pub fn stage2_over_stage1(profile: Profile) -> &'static Filter {
+    static FILTERS: ForEach = LazyLock::new(|| {
+        let below = zygote();
+        Profile::ALL.map(|profile| Filter::of(&confined(profile).over(&below)))
+    });
+    of(&FILTERS, profile)
+}
+
+fn of(filters: &'static ForEach, profile: Profile) -> &'static Filter {
+    let [worker, default, memfd, strict] = &**filters;
     match profile {
-        Profile::Worker => &WORKER,
-        Profile::Default => &DEFAULT,
-        Profile::Memfd => &MEMFD,
-        Profile::Strict => &STRICT,
+        Profile::Worker => worker,
+        Profile::Default => default,
+        Profile::Memfd => memfd,
+        Profile::Strict => strict,
     }
 }
 

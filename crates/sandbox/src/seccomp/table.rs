@@ -126,6 +126,29 @@ impl Table {
         }
     }
 
+    /// What is left to decide for a process that is under `below` already: a number of which both say
+    /// the same is allowed here, for the kernel gives it the strictest answer of all filters. Both
+    /// together answer as `below` and the whole of `self` do.
+    pub(super) fn over(&self, below: &Table) -> Table {
+        let mut rest = Table::new(match self.default == below.default {
+            true => Action::Allow,
+            false => self.default,
+        });
+        let rule_of = |table: &Table, number: &u32| match table.rules.get(number) {
+            Some(rule) => rule.clone(),
+            None => Rule::Always(table.default),
+        };
+        for number in self.rules.keys().chain(below.rules.keys()) {
+            let rule = rule_of(self, number);
+            let rule = match rule == rule_of(below, number) {
+                true => Rule::Always(Action::Allow),
+                false => rule,
+            };
+            rest.rules.insert(*number, rule);
+        }
+        rest
+    }
+
     /// Allows these calls whatever their arguments are.
     pub(super) fn allow(&mut self, calls: &[libc::c_long]) {
         for call in calls {

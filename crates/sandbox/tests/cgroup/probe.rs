@@ -2,7 +2,7 @@
 
 use crate::process::{Ended, fork};
 use kruxos_sandbox::probe::{self, Diagnosis, Primitive, Status};
-use kruxos_sandbox::seccomp::{Profile, stage1, stage2};
+use kruxos_sandbox::seccomp::{Profile, stage1, stage2_over_stage1};
 
 /// What this host has, printed for who reads the test's output.
 pub(crate) fn diagnosis() -> Diagnosis {
@@ -38,7 +38,7 @@ pub(crate) fn threads_are_refused() {
 }
 
 pub(crate) fn under_a_filter() {
-    let (first, second) = (stage1(), stage2(Profile::Default));
+    let (first, second) = (stage1(), stage2_over_stage1(Profile::Default));
     let mut child = fork(|_| {
         rustix::thread::set_no_new_privs(true).unwrap();
         first.install().unwrap();

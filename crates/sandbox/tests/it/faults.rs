@@ -8,7 +8,7 @@ use rustix::io::Errno;
 /// Steps of a worker and of a program; the others are the box's.
 const OF_A_CALL: u32 = 40;
 const WORKER_ONLY: [Step; 1] = [Step::Handler];
-const PROGRAM_ONLY: [Step; 9] = [
+const PROGRAM_ONLY: [Step; 8] = [
     Step::Proc,
     Step::HideWorkerOnly,
     Step::Pipes,
@@ -16,8 +16,6 @@ const PROGRAM_ONLY: [Step; 9] = [
     Step::Session,
     Step::WorkingDirectory,
     Step::Exec,
-    Step::Started,
-    // A worker has no more than these two, and no program to give anything to.
     Step::Started,
 ];
 
@@ -32,6 +30,7 @@ async fn a_box_with_a_broken_step_is_no_box() {
         {
             let mut spec = bed.spec("broken");
             spec.fault = Some(step);
+            spec.proxy = Some(3128);
             let agent = bed.open(spec);
             let is_skipped = step == Step::JoinGroup
                 || (step == Step::Ownership && mode == crate::bed::Mode::User);

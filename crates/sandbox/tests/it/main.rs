@@ -7,6 +7,7 @@ mod escapes;
 mod faults;
 mod isolation;
 mod program;
+mod proxy;
 mod worker;
 
 /// The launcher whose workers do as they are told.

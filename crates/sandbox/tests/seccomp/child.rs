@@ -1,6 +1,6 @@
 //! A child that puts itself under filters and tells what it saw.
 
-use kruxos_sandbox::seccomp::{Filter, Profile, stage1, stage2};
+use kruxos_sandbox::seccomp::{Filter, Profile, stage1, stage2_over_stage1};
 use std::io::{Read, Write};
 
 /// What `waitpid` says, and what the child wrote.
@@ -17,7 +17,7 @@ impl Outcome {
 
 /// Stage 1 and the profile's stage 2, as a program has them.
 pub(crate) fn both(profile: Profile) -> Vec<&'static Filter> {
-    vec![stage1(), stage2(profile)]
+    vec![stage1(), stage2_over_stage1(profile)]
 }
 
 /// Forbids itself every new privilege.

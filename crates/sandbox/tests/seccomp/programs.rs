@@ -1,6 +1,6 @@
 //! The programs that agents use, under both stages. One that is not installed is named and left out.
 
-use kruxos_sandbox::seccomp::{Profile, stage1, stage2};
+use kruxos_sandbox::seccomp::{Profile, stage1, stage2_over_stage1};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -82,7 +82,7 @@ new WebAssembly.Module(new Uint8Array([0,97,115,109,1,0,0,0]));
 
 pub(crate) fn run() {
     // Made before any fork.
-    let (first, second) = (stage1(), stage2(Profile::Default));
+    let (first, second) = (stage1(), stage2_over_stage1(Profile::Default));
     for (program, script) in JOBS {
         if !is_installed(program) {
             print!("[{program}: skipped, not installed] ");

@@ -21,6 +21,50 @@ fn decide(profile: Profile, number: libc::c_long, arguments: &[u64]) -> Action {
         .unwrap()
 }
 
+/// The answer of two filters, `later` installed last: the stricter one, and of two equally strict ones
+/// the later's (`seccomp_run_filters` of the kernel).
+fn together(later: Action, earlier: Action) -> Action {
+    let strictness = |action| match action {
+        Action::Allow => 0,
+        Action::Errno(_) => 1,
+        Action::Kill => 2,
+    };
+    match strictness(earlier) > strictness(later) {
+        true => earlier,
+        false => later,
+    }
+}
+
+#[test]
+fn what_a_call_installs_over_stage_1_answers_as_the_whole_does() {
+    let below = zygote();
+    for profile in Profile::ALL {
+        let whole = confined(profile);
+        let rest = whole.over(&below);
+        let compiled = Filter::of(&rest);
+        let length = |filter: Filter| filter.instructions().len();
+        let (short, long) = (compiled.instructions().len(), length(Filter::of(&whole)));
+        // A worker may do far less than the zygote; programs nearly the same.
+        let is_program = matches!(profile, Profile::Default | Profile::Memfd);
+        assert!(
+            short * if is_program { 2 } else { 1 } < long,
+            "{profile:?}: {short} of {long}"
+        );
+        let calls = [sample(&whole, 20_000), sample(&below, 20_000)].concat();
+        for call in calls {
+            let earlier = meaning(&below, &call);
+            let expected = together(meaning(&whole, &call), earlier);
+            assert_eq!(
+                together(meaning(&rest, &call), earlier),
+                expected,
+                "{call:?}"
+            );
+            let (value, _) = run(compiled.instructions(), &call);
+            assert_eq!(value, meaning(&rest, &call).value(), "{call:?}");
+        }
+    }
+}
+
 #[test]
 fn no_call_is_listed_twice() {
     let both = |base: &'static [Group], more: &'static [Group]| base.iter().chain(more);

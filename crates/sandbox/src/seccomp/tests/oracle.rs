@@ -72,7 +72,8 @@ fn simplify(table: &Table) -> Table {
     simple
 }
 
-fn oracle(table: &Table) -> Vec<sock_filter> {
+/// `None` for a table that takes the linear compiler more than the kernel's 4,096 instructions.
+fn oracle(table: &Table) -> Option<Vec<sock_filter>> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for (number, rule) in &table.rules {
         let rule = match rule {
@@ -87,14 +88,18 @@ fn oracle(table: &Table) -> Vec<sock_filter> {
     };
     let architecture = std::env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(rules, default, SeccompAction::Allow, architecture).unwrap();
-    let program = BpfProgram::try_from(filter).unwrap();
+    let program = match BpfProgram::try_from(filter) {
+        Ok(program) => program,
+        Err(seccompiler::BackendError::FilterTooLarge(_)) => return None,
+        Err(error) => panic!("{error}"),
+    };
     let instruction = |i: seccompiler::sock_filter| sock_filter {
         code: i.code,
         jt: i.jt,
         jf: i.jf,
         k: i.k,
     };
-    program.into_iter().map(instruction).collect()
+    Some(program.into_iter().map(instruction).collect())
 }
 
 /// The oracle does not look for x32 numbers; they are compared with the table's meaning only.
@@ -143,6 +148,8 @@ proptest! {
     ) {
         let own = compile::compile(&table);
         let other = oracle(&table);
+        prop_assume!(other.is_some());
+        let other = other.unwrap_or_default();
         for call in &calls {
             agree(&table, &own, &other, call);
         }
@@ -154,7 +161,7 @@ fn the_lists_decide_as_the_oracle_does() {
     for table in super::lists::tables() {
         let own = compile::compile(&table);
         let simple = simplify(&table);
-        let (own_simple, other) = (compile::compile(&simple), oracle(&simple));
+        let (own_simple, other) = (compile::compile(&simple), oracle(&simple).unwrap());
         for call in sample(&table, 2_000) {
             agree(&simple, &own_simple, &other, &call);
             let expected = meaning(&table, &call).value();

@@ -1,0 +1,8 @@
+//! Files and programs through the whole daemon, each in its agent's box: what a user notices of it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod boxes;
+mod failures;
+mod network;
+mod require;
+mod stage;
