@@ -20,6 +20,7 @@ fn read(c: &mut Criterion) {
         trash: dir.path().join("trash"),
         trash_keep: Duration::from_secs(60),
         max_watches: 1,
+        mounts: Vec::new(),
     };
     let files = Files::open(options, Arc::new(SystemClock), Arc::new(|_| {})).unwrap();
     std::fs::create_dir_all(dir.path().join("ws/src/deep")).unwrap();

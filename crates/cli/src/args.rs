@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// Tokens for people's own clients
     #[command(subcommand)]
     UserToken(UserToken),
+    /// Directories of this machine that an agent sees
+    #[command(subcommand)]
+    Mount(Mount),
     /// The kernel sandbox
     #[command(subcommand)]
     Sandbox(Sandbox),
@@ -99,6 +102,55 @@ pub(crate) enum Command {
         /// Which command, such as `agent create` [default: kruxos itself]
         #[arg(value_name = "COMMAND")]
         path: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mount {
+    /// Let an agent see a directory
+    Add {
+        /// The agent's name
+        agent: String,
+        /// The directory
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        source: PathBuf,
+        /// Where the agent sees it: /mnt/LABEL
+        #[arg(long, value_name = "/mnt/LABEL")]
+        target: String,
+        /// It may read and not change it
+        #[arg(long)]
+        read_only: bool,
+    },
+    /// List an agent's mounts, or everybody's
+    List {
+        /// The agent's name
+        agent: Option<String>,
+    },
+    /// Take a directory away from an agent
+    Remove {
+        /// The agent's name
+        agent: String,
+        /// The part after /mnt/
+        label: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Make a mount read-only, or writable again
+    ToggleReadonly {
+        /// The agent's name
+        agent: String,
+        /// The part after /mnt/
+        label: String,
+    },
+    /// Rename a mount
+    Relabel {
+        /// The agent's name
+        agent: String,
+        /// The label it has
+        old: String,
+        /// The label it gets
+        new: String,
     },
 }
 

@@ -6,10 +6,11 @@ use crate::call::Caller;
 use crate::events::EventType;
 use crate::gateway::Gateway;
 use crate::session::AgentSession;
-use kruxos_capabilities::filesystem::{self, Files, FilesOptions};
+use kruxos_capabilities::filesystem::{self, Files, FilesMount, FilesOptions};
 use kruxos_capabilities::{Cx, Permit, run_in_process};
 use kruxos_catalog::{Definition, Executor};
-use kruxos_types::{CallError, ErrorType, Object, Principal, PrincipalKind, SessionId};
+use kruxos_store::Mount;
+use kruxos_types::{AgentName, CallError, ErrorType, Object, Principal, PrincipalKind, SessionId};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -180,24 +181,47 @@ impl Gateway {
             .map_err(CallError::internal_failure)
     }
 
-    /// Where a principal's files are.
-    pub(crate) fn files_options(&self, principal: &Principal, workspace: &str) -> FilesOptions {
+    /// Where a principal's files are. Mounts are only for boxes: the kernel keeps what is read-only so.
+    pub(crate) async fn files_options(
+        &self,
+        principal: &Principal,
+        workspace: &str,
+    ) -> Result<FilesOptions, CallError> {
+        let mounts = self.mounts_of(principal).await?.into_iter();
         let hours = match principal.kind {
             PrincipalKind::Agent => self.config.trash.agent_hours,
             PrincipalKind::User | PrincipalKind::System => self.config.trash.user_hours,
         };
-        FilesOptions {
+        Ok(FilesOptions {
             principal: principal.clone(),
             workspace: workspace.into(),
             trash: self.layout.trash(principal.kind.as_str(), &principal.name),
             trash_keep: Duration::from_secs(hours * 3600),
             max_watches: self.config.watch.max_per_agent,
+            mounts: mounts
+                .map(|mount| FilesMount {
+                    label: mount.label,
+                    source: mount.source.into(),
+                })
+                .collect(),
+        })
+    }
+
+    /// What a principal sees at `/mnt`.
+    pub(crate) async fn mounts_of(&self, principal: &Principal) -> Result<Vec<Mount>, CallError> {
+        match AgentName::new(&principal.name) {
+            Ok(agent) if principal.kind == PrincipalKind::Agent && self.has_boxes() => {
+                Ok(self.store.mounts_of(&agent).await?)
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
     async fn open_files(&self, session: &AgentSession) -> Result<Arc<Files>, CallError> {
         let principal = &session.profile.principal;
-        let options = self.files_options(principal, &session.profile.workspace);
+        let options = self
+            .files_options(principal, &session.profile.workspace)
+            .await?;
         let events = self.events.clone();
         let (name, session_id) = (principal.name.clone(), session.id.to_string());
         let sink: filesystem::EventSink = Arc::new(move |change| {

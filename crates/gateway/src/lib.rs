@@ -29,6 +29,7 @@ mod limits;
 mod listen;
 pub mod mcp;
 pub mod metrics;
+pub mod mounts;
 pub mod operator;
 pub mod policy_files;
 mod probes;

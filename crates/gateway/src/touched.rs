@@ -49,7 +49,7 @@ impl Gateway {
         if !filesystem::has_unnamed_path(definition) {
             return Ok(Vec::new());
         }
-        let options = self.files_options(principal, workspace);
+        let options = self.files_options(principal, workspace).await?;
         let clock = self.clock.clone();
         let work = look(definition, inputs.clone());
         let look = move || {

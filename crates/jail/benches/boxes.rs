@@ -110,6 +110,7 @@ async fn reads(mode: Mode) {
             trash: own.join("trash"),
             trash_keep: Duration::from_secs(60),
             max_watches: 1,
+            mounts: Vec::new(),
         },
         Arc::new(SystemClock),
         Arc::new(|_| {}),

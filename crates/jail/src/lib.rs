@@ -2,12 +2,13 @@
 //! the launcher; the gateway starts it and speaks to it by `kruxos_sandbox::client`.
 
 use kruxos_capabilities::filesystem::confined::{Setup, serve};
-use kruxos_capabilities::filesystem::{Files, FilesOptions};
+use kruxos_capabilities::filesystem::{Files, FilesMount, FilesOptions};
 use kruxos_catalog::Catalog;
-use kruxos_sandbox::spec::TRASH;
+use kruxos_sandbox::spec::{MOUNTS, TRASH};
 use kruxos_sandbox::worker::{Confined, Handler};
 use kruxos_types::SystemClock;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +29,16 @@ fn open(_: &Confined, setup: &[u8]) -> io::Result<Box<dyn Handler>> {
         trash_keep: Duration::from_secs(setup.trash_keep_seconds),
         // A worker does not live as long as a watch: they stay with the gateway.
         max_watches: 0,
+        mounts: setup.mounts.into_iter().map(mount).collect(),
     };
     let files = Files::open(options, Arc::new(SystemClock), Arc::new(|_| {}))?;
     Ok(Box::new(Worker { files }))
+}
+
+/// The box has each where the agent sees it.
+fn mount(label: String) -> FilesMount {
+    let source = Path::new(MOUNTS).join(&label);
+    FilesMount { label, source }
 }
 
 /// Answers file calls.

@@ -159,6 +159,25 @@ pub(crate) fn set_mount(
         propagation,
         userns_fd: 0,
     };
+    set_attributes(mount, recursive, &attributes)
+}
+
+/// `mount_setattr(2)` on a detached mount: ids are mapped as in `namespace`.
+pub(crate) fn map_mount(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace.as_raw_fd() as u64,
+    };
+    set_attributes(mount, false, &attributes)
+}
+
+fn set_attributes(
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    attributes: &libc::mount_attr,
+) -> Result<(), Errno> {
     let mut flags = libc::AT_EMPTY_PATH;
     if recursive {
         flags |= libc::AT_RECURSIVE;
@@ -170,7 +189,7 @@ pub(crate) fn set_mount(
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attributes,
+            std::ptr::from_ref(attributes),
             size_of::<libc::mount_attr>(),
         )
     })

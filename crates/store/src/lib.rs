@@ -12,6 +12,7 @@ mod boxes;
 mod db;
 mod error;
 mod migrate;
+mod mounts;
 mod persistent;
 mod readers;
 mod seal;
@@ -24,6 +25,7 @@ pub use approvals::{
     Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, Requested, TransitionError,
 };
 pub use error::StoreError;
+pub use mounts::{MAX_MOUNTS, Mount, MountPatch};
 pub use persistent::{
     KeyEntry, MAX_KEYS_PER_AGENT, SetOutcome, StateQuota, StateValue, VersionEntry,
 };

@@ -65,6 +65,8 @@ pub struct Setup {
     pub workspace: PathBuf,
     /// How long deleted files are kept, in seconds.
     pub trash_keep_seconds: u64,
+    /// Labels of what is at `/mnt/<label>`.
+    pub mounts: Vec<String>,
 }
 
 impl Setup {

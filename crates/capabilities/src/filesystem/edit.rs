@@ -463,6 +463,7 @@ mod tests {
                 trash: dir.path().join("trash"),
                 trash_keep: Duration::from_secs(60),
                 max_watches: 1,
+                mounts: Vec::new(),
             };
             let files = Files::open(options, Arc::new(SystemClock), Arc::new(|_| {})).unwrap();
             let bed = Bed { dir, files };

@@ -46,6 +46,8 @@ use crate::shapes::arguments;
 
 /// How the agent sees its workspace.
 const WORKSPACE: &str = "/workspace";
+/// Where it sees its mounts.
+const MOUNTS: &str = "/mnt";
 
 /// Where one principal's files are and what bounds them. Holds directory handles: every path is
 /// resolved below one of them by the kernel (openat2), never by comparing strings.
@@ -89,6 +91,16 @@ pub struct FilesOptions {
     pub trash_keep: std::time::Duration,
     /// Watches at once for each principal.
     pub max_watches: usize,
+    /// What the principal sees at `/mnt/<label>`.
+    pub mounts: Vec<FilesMount>,
+}
+
+/// A directory besides the workspace.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct FilesMount {
+    pub label: String,
+    pub source: PathBuf,
 }
 
 /// A change that a watch saw.
@@ -121,9 +133,17 @@ impl Files {
             .mode(0o700)
             .create(&options.workspace)?;
         let workspace = options.workspace.canonicalize()?;
-        let root = roots::Root::at("workspace", WORKSPACE, &options.workspace)?;
+        let mut all =
+            roots::Roots::new(roots::Root::at("workspace", WORKSPACE, &options.workspace)?);
+        for mount in &options.mounts {
+            let shown = format!("{MOUNTS}/{}", mount.label);
+            // Without its source, for instance a disk that is not there, the rest works.
+            if let Ok(root) = roots::Root::at(&mount.label, &shown, &mount.source) {
+                all.add(root);
+            }
+        }
         Ok(Files {
-            roots: roots::Roots::new(root),
+            roots: all,
             workspace,
             trash: trash::Trash::open(&options.trash, options.trash_keep)?,
             principal: options.principal,

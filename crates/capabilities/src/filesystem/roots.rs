@@ -115,6 +115,11 @@ impl Roots {
         }
     }
 
+    /// One more, after the workspace.
+    pub(super) fn add(&mut self, root: Root) {
+        self.roots.push(root);
+    }
+
     /// The root with this label.
     pub(super) fn by_label(&self, label: &str) -> Option<&Root> {
         self.roots.iter().find(|root| root.label == label)
@@ -124,7 +129,7 @@ impl Roots {
     /// root's real absolute path. `field` names the argument in errors.
     pub(super) fn locate<'r>(&'r self, field: &str, given: &str) -> Result<Place<'r>, CallError> {
         const EXPECTED: &str =
-            "a path relative to the workspace, or /workspace/…, of 1 to 4096 bytes";
+            "a path relative to the workspace, /workspace/… or /mnt/LABEL/…, of 1 to 4096 bytes";
         if given.is_empty() {
             return Err(CallError::invalid_input(field, "it is empty", EXPECTED));
         }

@@ -9,6 +9,7 @@ mod call;
 mod config;
 mod daemon;
 mod manual;
+mod mount;
 mod sandbox;
 mod state;
 mod status;
@@ -62,6 +63,7 @@ pub(crate) async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Config(command) => config::run(cx, command).await,
         Command::State(command) => state::run(cx, command).await,
         Command::UserToken(command) => user_token::run(cx, command).await,
+        Command::Mount(command) => mount::run(cx, command).await,
         Command::Sandbox(args::Sandbox::Diagnose) => sandbox::diagnose(cx).await,
         Command::Call(options) => call::run(cx, options).await,
         Command::Bench(options) => bench::run(cx, options).await,

@@ -182,3 +182,40 @@ fn state_is_explored() {
         assert_eq!(world.run(command).code, 4, "{command:?}");
     }
 }
+
+#[test]
+fn an_agent_is_given_a_directory_and_loses_it() {
+    let world = World::start();
+    world.json(&["agent", "create", "helper"]);
+    let given = tempfile::tempdir().unwrap();
+    let source = given.path().canonicalize().unwrap();
+    let source = source.to_str().unwrap();
+    let add = |target: &str| {
+        let arguments = [
+            "mount", "add", "helper", "--source", source, "--target", target,
+        ];
+        world.run(&arguments).code
+    };
+    assert_eq!(add("/data"), 2, "no target of ours");
+    assert_eq!(add("/mnt/data"), 0);
+    assert_eq!(add("/mnt/data"), 6, "the label is taken");
+    let all = world.json(&["mount", "list"]);
+    assert_eq!(all[0]["source"], source);
+    assert_eq!(all[0]["target"], "/mnt/data");
+    world.json(&["mount", "toggle-readonly", "helper", "data"]);
+    world.json(&["mount", "relabel", "helper", "data", "docs"]);
+    let left = world.json(&["mount", "list", "helper"]);
+    assert_eq!(
+        (&left[0]["label"], &left[0]["writable"]),
+        (&json!("docs"), &json!(false))
+    );
+    assert_eq!(
+        world
+            .run(&["mount", "remove", "helper", "data", "--yes"])
+            .code,
+        4
+    );
+    world.json(&["mount", "remove", "helper", "docs", "--yes"]);
+    assert_eq!(world.json(&["mount", "list", "helper"]), json!([]));
+    assert_eq!(world.run(&["mount", "list", "nobody"]).code, 4);
+}

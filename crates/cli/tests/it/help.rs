@@ -89,7 +89,7 @@ fn the_command_tree_is_consistent() {
 fn what_is_not_built_is_absent() {
     let command = kruxos_cli::command();
     for later in [
-        "vault", "doctor", "connect", "pack", "setup", "mount", "model", "agents", "sandbox",
+        "vault", "doctor", "connect", "pack", "setup", "model", "agents",
     ] {
         assert!(command.find_subcommand(later).is_none(), "{later}");
     }

@@ -15,6 +15,7 @@ mod control;
 mod error;
 mod events;
 mod extract;
+mod mounts;
 mod policies;
 mod state;
 mod system;
@@ -52,6 +53,7 @@ pub fn router(gateway: Gateway) -> Router {
     Router::new()
         .merge(system::routes())
         .merge(agents::routes())
+        .merge(mounts::routes())
         .merge(approvals::routes())
         .merge(state::routes())
         .merge(tokens::routes())

@@ -91,7 +91,7 @@ impl Gateway {
             programs: inside.programs.clone(),
             agent: session.profile.principal.name.clone(),
             workspace: session.profile.workspace.as_ref().into(),
-            mounts: Vec::new(),
+            mounts: inside.mounts.clone(),
             network: egress.allows_some().then(|| Network {
                 proxy: Some(super::proxy_url()),
                 schemes: Network::HTTPS,

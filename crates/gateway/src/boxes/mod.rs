@@ -11,11 +11,12 @@ use crate::session::AgentSession;
 use kruxos_capabilities::filesystem::confined::Setup;
 use kruxos_capabilities::process::Processes;
 use kruxos_sandbox::client::{AgentBox, BoxOptions};
-use kruxos_sandbox::spec::{BoxSpec, FIRST_OWN_UID, Identity, SYSTEM};
+use kruxos_sandbox::spec::{BoxSpec, FIRST_OWN_UID, Identity, Mount, SYSTEM};
 use kruxos_types::{CallError, ErrorType, PrincipalKind, SessionId};
 use limits::ProgramLimits;
 use programs::BoxPrograms;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -38,6 +39,8 @@ pub(crate) struct SessionBox {
     processes: Processes,
     /// Of its programs, before any policy.
     limits: ProgramLimits,
+    /// Labels of its mounts.
+    mounts: Vec<String>,
 }
 
 impl Boxes {
@@ -121,6 +124,8 @@ impl Gateway {
 
     async fn make_box(&self, session: &AgentSession) -> Result<Arc<SessionBox>, CallError> {
         let options = self.box_options(session).await?;
+        let mounts = options.spec.mounts.iter();
+        let mounts = mounts.map(|mount| mount.label.clone()).collect();
         let (launcher, _) = self
             .sandbox
             .means()
@@ -133,6 +138,7 @@ impl Gateway {
             inner,
             programs,
             limits,
+            mounts,
         }))
     }
 
@@ -147,7 +153,8 @@ impl Gateway {
             false => Identity::Caller,
         };
         let workspace = &session.profile.workspace;
-        let files = self.files_options(principal, workspace);
+        let files = self.files_options(principal, workspace).await?;
+        let mounts = self.mounts_of(principal).await?;
         let outputs = self.layout.outputs();
         for directory in [files.workspace.as_path(), &files.trash, &outputs] {
             crate::layout::make_private(directory).map_err(CallError::internal_failure)?;
@@ -156,12 +163,18 @@ impl Gateway {
             principal: principal.clone(),
             workspace: files.workspace.clone(),
             trash_keep_seconds: files.trash_keep.as_secs(),
+            mounts: mounts.iter().map(|mount| mount.label.clone()).collect(),
         };
         let config = &self.config.sandbox;
         let directories = SYSTEM.iter().map(Into::into);
         let spec = BoxSpec {
             layers,
             trash: Some(files.trash),
+            mounts: mounts
+                .iter()
+                .filter(|mount| Path::new(&mount.source).is_dir())
+                .map(as_mount)
+                .collect(),
             system: directories
                 .chain(config.read_only_directories.iter().cloned())
                 .collect(),
@@ -198,6 +211,14 @@ impl Gateway {
 /// The proxy as a box's programs see it.
 fn proxy_url() -> String {
     format!("http://127.0.0.1:{PROXY_PORT}")
+}
+
+fn as_mount(mount: &kruxos_store::Mount) -> Mount {
+    Mount {
+        label: mount.label.clone(),
+        source: mount.source.clone().into(),
+        writable: mount.writable,
+    }
 }
 
 /// What the box calls its machine.

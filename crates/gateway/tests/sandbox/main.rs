@@ -7,6 +7,7 @@
 
 mod boxes;
 mod failures;
+mod mounts;
 mod network;
 mod require;
 mod stage;

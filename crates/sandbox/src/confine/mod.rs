@@ -4,6 +4,7 @@
 
 pub(crate) mod etc;
 pub(crate) mod identity;
+mod idmap;
 pub(crate) mod landlock;
 pub(crate) mod limits;
 pub(crate) mod namespaces;

@@ -42,6 +42,12 @@ pub(crate) fn write_maps(pid: i32, identity: Identity) -> Result<(), Errno> {
     )
 }
 
+/// The map of a namespace that is only for a mount: files of `uid` and `gid` are `id`'s through it.
+pub(super) fn write_map(pid: i32, uid: u32, gid: u32, id: u32) -> Result<(), Errno> {
+    write(&format!("/proc/{pid}/gid_map"), &format!("{gid} {id} 1"))?;
+    write(&format!("/proc/{pid}/uid_map"), &format!("{uid} {id} 1"))
+}
+
 /// No process of the box makes another user namespace: a fresh one would be a fresh set of
 /// capabilities. The seccomp filters refuse it as well.
 pub(crate) fn forbid_nested() -> Result<(), Errno> {

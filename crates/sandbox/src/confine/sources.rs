@@ -2,6 +2,7 @@
 //! directory or file, already with its final flags.
 
 use super::identity::give;
+use super::idmap;
 use crate::spec::{BoxSpec, Identity, MOUNTS, TRASH, WORKSPACE};
 use crate::step::errno_of;
 use crate::sys;
@@ -75,7 +76,11 @@ impl Sources {
         for mount in &spec.mounts {
             let flags = if mount.writable { WRITABLE } else { READ_ONLY };
             let target = Path::new(MOUNTS).join(&mount.label);
-            data.push(tree(&mount.source, &target, flags, recursive)?);
+            let source = tree(&mount.source, &target, flags, recursive)?;
+            if let (What::Tree { tree, .. }, Identity::Own(id)) = (&source.what, spec.identity) {
+                let _mapped = idmap::to_owner(tree.as_fd(), id)?;
+            }
+            data.push(source);
         }
         let trash = match &spec.trash {
             Some(path) => Some(tree(path, Path::new(TRASH), WRITABLE, recursive)?),

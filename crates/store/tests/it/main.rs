@@ -8,5 +8,6 @@ mod bed;
 mod boxes;
 mod damage;
 mod durability;
+mod mounts;
 mod state;
 mod state_model;

@@ -30,6 +30,7 @@ fn options(dir: &Path) -> FilesOptions {
         trash: dir.join("trash"),
         trash_keep: KEEP,
         max_watches: 3,
+        mounts: Vec::new(),
     }
 }
 
