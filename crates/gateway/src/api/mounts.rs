@@ -1,7 +1,7 @@
 //! `/agents/{name}/mounts`: directories of the host that an agent sees.
 
 use super::agents::known;
-use super::error::Answer;
+use super::error::{Answer, ApiError};
 use super::extract::{Body, By};
 use crate::gateway::Gateway;
 use crate::mounts::shown;
@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, patch};
 use axum::{Json, Router};
 use kruxos_store::MountPatch;
+use kruxos_types::AgentName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -64,6 +65,7 @@ async fn edit(
     Body(edit): Body<Edit>,
 ) -> Answer {
     let agent = known(&gateway, &name)?;
+    must_have(&gateway, &agent.name, &label).await?;
     let patch = MountPatch {
         label: edit.label,
         writable: edit.read_only.map(|read_only| !read_only),
@@ -78,6 +80,20 @@ async fn remove(
     Path((name, label)): Path<(String, String)>,
 ) -> Answer {
     let agent = known(&gateway, &name)?;
+    must_have(&gateway, &agent.name, &label).await?;
     let mount = gateway.remove_mount(&agent.name, &label, &by).await?;
     Ok(Json(shown(&mount)))
+}
+
+/// 404 for a label that the agent does not have.
+async fn must_have(gateway: &Gateway, agent: &AgentName, label: &str) -> Result<(), ApiError> {
+    let mounts = gateway.store.mounts_of(agent).await?;
+    match mounts.iter().any(|mount| mount.label == label) {
+        true => Ok(()),
+        false => Err(ApiError::not_found(
+            "label",
+            label,
+            "a label of the agent's mounts",
+        )),
+    }
 }
