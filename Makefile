@@ -5,7 +5,7 @@ CARGO ?= cargo
 DATA_DIR ?= $(HOME)/.local/share/kruxos
 ARGS ?=
 
-.PHONY: help build run test test-rust test-session test-clients test-conformance test-crash test-vm fmt lint gen bench dist clean
+.PHONY: help build run test test-rust test-session test-clients test-conformance test-crash test-attacks test-vm fmt lint gen bench dist clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -17,7 +17,7 @@ build: ## Build the programs (release)
 run: build ## Build what is needed and start everything in the foreground
 	@exec target/release/kruxos --data-dir "$(DATA_DIR)" up $(ARGS)
 
-test: test-rust test-session test-crash test-conformance test-clients ## All tests; installs what they need
+test: test-rust test-session test-crash test-attacks test-conformance test-clients ## All tests; installs what they need
 	@echo "all tests passed"
 
 test-rust: .work/audit-venv/ready ## Unit, property and integration tests
@@ -34,6 +34,9 @@ test-session: ## An agent's working day on a clone of this repository, with appr
 
 test-crash: ## kill -9 in the middle of load, in a loop
 	tests/crash/run.sh
+
+test-attacks: ## The attack battery through the running gateway, as root and without privilege
+	tests/attacks/run.sh
 
 test-vm: ## Kernel limits in a guest with cgroup v2 (user-mode Linux, from Debian's packages)
 	tests/vm/run.sh

@@ -18,6 +18,17 @@ need_node() {
     fi
 }
 
+# python_with VENV REQUIREMENT...: prints the python of a virtual environment with exactly these.
+python_with() {
+    local venv=$work/$1; shift
+    if [ ! -e "$venv/ready" ]; then
+        python3 -m venv "$venv" >&2
+        "$venv/bin/pip" install --quiet --disable-pip-version-check "$@" >&2
+        touch "$venv/ready"
+    fi
+    echo "$venv/bin/python"
+}
+
 # start_daemon DIR [BINARY]: starts the gateway on free ports; sets daemon_pid and the fields of `up --json`.
 start_daemon() {
     local dir=$1 binary=${2:-$root/target/debug/kruxosd} clean=() name

@@ -6,18 +6,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/lib.sh
 . "$here/../lib.sh"
 
-cargo build --quiet --locked -p kruxos-gateway --bin kruxosd
+cargo build --quiet --locked -p kruxos-gateway -p kruxos-jail
 need_node
-python() { # python VENV REQUIREMENT...: a virtual environment with exactly these
-    local venv=$work/$1; shift
-    if [ ! -e "$venv/ready" ]; then
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"
-        touch "$venv/ready"
-    fi
-}
-python clients-venv mcp==2.3.0
-python clients-venv-1 'mcp[ws]==1.30.0'
+python=$(python_with clients-venv mcp==2.3.0)
+python_1=$(python_with clients-venv-1 'mcp[ws]==1.30.0')
 modules=$work/clients-node
 if ! cmp -s "$here/package.json" "$modules/package.json"; then
     mkdir -p "$modules"
@@ -30,8 +22,8 @@ data=$(mktemp -d)
 trap 'stop_daemon; rm -rf "$data" "$data.up" "$data.log"' EXIT
 start_daemon "$data"
 
-"$work/clients-venv/bin/python" "$here/python_http.py" "$gateway" "$token"
-"$work/clients-venv-1/bin/python" "$here/python_websocket.py" "$gateway" "$token"
+"$python" "$here/python_http.py" "$gateway" "$token"
+"$python_1" "$here/python_websocket.py" "$gateway" "$token"
 node "$modules/typescript.mjs" "$gateway" "$token"
 for era in modern legacy; do
     answer=$("$modules/node_modules/.bin/mcp-inspector" --cli --server-url "$gateway/mcp" --transport http \

@@ -5,5 +5,5 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/lib.sh
 . "$here/../lib.sh"
-cargo build --quiet --locked -p kruxos-gateway -p kruxos-cli
+cargo build --quiet --locked -p kruxos-gateway -p kruxos-jail -p kruxos-cli
 exec python3 "$here/session.py" "$root" "$root/target/debug"

@@ -4,8 +4,17 @@ use crate::stage::{Stage, program};
 use serde_json::Value;
 use std::process::Command;
 
+/// The daemon, without the variables that tests have and it refuses.
+fn daemon() -> Command {
+    let mut command = Command::new(program());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KRUXOS_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
 fn diagnosis() -> Value {
-    let answer = Command::new(program()).arg("diagnose").output().unwrap();
+    let answer = daemon().arg("diagnose").output().unwrap();
     serde_json::from_slice(&answer.stdout).unwrap()
 }
 
@@ -20,7 +29,7 @@ fn a_required_protection_that_is_missing_keeps_the_gateway_from_starting() {
     let found = diagnosis();
     for (name, layer) in found["layers"].as_object().unwrap() {
         let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new(program());
+        let mut command = daemon();
         command.args(["up", "--quiet", "--port", "70", "--data-dir"]);
         command.arg(directory.path().join("data"));
         command.env("KRUXOS_SANDBOX__REQUIRE", format!("[\"{name}\"]"));
@@ -37,7 +46,7 @@ fn a_required_protection_that_is_missing_keeps_the_gateway_from_starting() {
             }
         }
     }
-    let mut command = Command::new(program());
+    let mut command = daemon();
     command.args(["up", "--data-dir", "/nonexistent"]);
     command.env("KRUXOS_SANDBOX__REQUIRE", "[\"selinux\"]");
     let answer = command.output().unwrap();
