@@ -2,6 +2,7 @@
 //! or data. What is missing is said at start, in health and by `kruxos sandbox diagnose`; nothing that
 //! was found missing is pretended, and nothing that was found working is done without later.
 
+use kruxos_sandbox::backstop::{self, BackstopError};
 use kruxos_sandbox::cgroup::{self, Subtree};
 use kruxos_sandbox::client::Launcher;
 use kruxos_sandbox::launcher;
@@ -24,6 +25,18 @@ const NEEDED: [Primitive; 3] = [Primitive::UserNs, Primitive::PidNs, Primitive::
 pub struct Sandbox {
     diagnosis: Option<Diagnosis>,
     means: Result<Means, NoBoxes>,
+    backstop: Backstop,
+}
+
+/// The host's packet filter against agents' uids; see [`kruxos_sandbox::backstop`].
+#[derive(Debug)]
+enum Backstop {
+    /// Not possible, or without a meaning where agents have no uids of their own.
+    None,
+    /// In force.
+    Up,
+    /// It should be.
+    Failed(BackstopError),
 }
 
 /// Why no box can be made on this host.
@@ -52,10 +65,19 @@ impl Sandbox {
     #[must_use]
     pub fn start() -> Sandbox {
         match program().and_then(|program| Ok((diagnose_by(&program)?, program))) {
-            Ok((diagnosis, program)) => Sandbox {
-                means: Means::start(&diagnosis, &program),
-                diagnosis: Some(diagnosis),
-            },
+            Ok((diagnosis, program)) => {
+                let means = Means::start(&diagnosis, &program);
+                let wanted = means.is_ok() && is_root();
+                Sandbox {
+                    backstop: match wanted.then(|| backstop::install(&diagnosis)) {
+                        Some(Ok(true)) => Backstop::Up,
+                        Some(Err(error)) => Backstop::Failed(error),
+                        Some(Ok(false)) | None => Backstop::None,
+                    },
+                    means,
+                    diagnosis: Some(diagnosis),
+                }
+            }
             Err(error) => Sandbox::absent(format!("{PROGRAM} cannot be run: {error}")),
         }
     }
@@ -69,6 +91,7 @@ impl Sandbox {
                     lacking(&diagnosis).unwrap_or_else(|| "no launcher was started".to_owned()),
                 )),
                 diagnosis: Some(diagnosis),
+                backstop: Backstop::None,
             },
             Err(error) => Sandbox::absent(format!("{PROGRAM} cannot be run: {error}")),
         }
@@ -80,7 +103,15 @@ impl Sandbox {
         Sandbox {
             diagnosis: None,
             means: Err(NoBoxes(reason.into())),
+            backstop: Backstop::None,
         }
+    }
+
+    /// Whether the host's packet filter has a rule of ours, to be taken away by [`backstop::remove`] when
+    /// nothing runs any more.
+    #[must_use]
+    pub fn has_backstop(&self) -> bool {
+        matches!(self.backstop, Backstop::Up)
     }
 
     /// Whether everything required works here.
@@ -161,6 +192,9 @@ impl Sandbox {
             return ("critical", details.to_owned());
         }
         let missing = self.missing();
+        if let (true, Backstop::Failed(error)) = (missing.is_empty(), &self.backstop) {
+            return ("degraded", format!("without the packet filter: {error}"));
+        }
         if missing.is_empty() {
             return ("healthy", "every layer is active".to_owned());
         }
@@ -240,9 +274,13 @@ impl Sandbox {
             Status::Active => {
                 let controllers = finding.controllers.iter().flatten();
                 let controllers: Vec<&str> = controllers.map(|one| one.name()).collect();
-                let detail = match finding.abi {
-                    Some(abi) => format!("ABI {abi}"),
-                    None => controllers.join(", "),
+                let detail = match (finding.abi, primitive, &self.backstop) {
+                    (Some(abi), ..) => format!("ABI {abi}"),
+                    (_, Primitive::Nftables, Backstop::Up) => {
+                        "agents' uids are filtered".to_owned()
+                    }
+                    (_, Primitive::Nftables, Backstop::Failed(error)) => error.to_string(),
+                    _ => controllers.join(", "),
                 };
                 (true, detail, String::new())
             }

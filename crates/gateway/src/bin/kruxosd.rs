@@ -80,6 +80,7 @@ fn main() -> ExitCode {
     };
     // Before the first thread, so that nothing of this process is in what it starts.
     let sandbox = Sandbox::start();
+    let has_backstop = sandbox.has_backstop();
     // Two threads keep a small machine's other core free and the idle process small.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(
@@ -103,6 +104,9 @@ fn main() -> ExitCode {
         }
         Err(error) => Err((exit::FAILED, format!("cannot start the runtime: {error}"))),
     };
+    if has_backstop && let Err(error) = kruxos_sandbox::backstop::remove() {
+        tracing::warn!(%error, "the packet filter's rule for agents' uids stays");
+    }
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => {

@@ -28,6 +28,10 @@ impl Gateway {
                 let inside = self.session_box(session).await?;
                 let request = confined::request(definition, permit, Some(session.id.as_str()))?;
                 let again = definition.side_effect == SideEffect::None;
+                // Deleting stays possible.
+                if !again && definition.name != "filesystem.delete" {
+                    inside.quota.check().await?;
+                }
                 self.ask_worker(&inside, &request, again).await
             }
             "process" => {

@@ -4,6 +4,7 @@
 mod call;
 mod limits;
 mod programs;
+mod quota;
 
 use crate::egress::{self, AgentEgress};
 use crate::gateway::Gateway;
@@ -15,6 +16,7 @@ use kruxos_sandbox::spec::{BoxSpec, FIRST_OWN_UID, Identity, Mount, SYSTEM};
 use kruxos_types::{CallError, ErrorType, PrincipalKind, SessionId};
 use limits::ProgramLimits;
 use programs::BoxPrograms;
+use quota::Quota;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +43,7 @@ pub(crate) struct SessionBox {
     limits: ProgramLimits,
     /// Labels of its mounts.
     mounts: Vec<String>,
+    quota: Arc<Quota>,
 }
 
 impl Boxes {
@@ -132,13 +135,17 @@ impl Gateway {
             .ok_or_else(|| unavailable("no sandbox"))?;
         let inner = Arc::new(AgentBox::new(launcher.clone(), options));
         let limits = ProgramLimits::new(&self.config.sandbox, &session.profile.workspace);
-        let programs = Arc::new(BoxPrograms::new(inner.clone(), limits.clone()));
+        let workspace = Path::new(&*session.profile.workspace);
+        let quota = Arc::new(Quota::new(workspace, self.config.sandbox.workspace_mb));
+        let programs = BoxPrograms::new(inner.clone(), limits.clone(), quota.clone());
+        let programs = Arc::new(programs);
         Ok(Arc::new(SessionBox {
             processes: Processes::new(programs.clone(), self.clock.clone()),
             inner,
             programs,
             limits,
             mounts,
+            quota,
         }))
     }
 

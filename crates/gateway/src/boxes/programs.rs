@@ -1,6 +1,7 @@
 //! A session's box as the place where `process.*` and `git.*` run programs.
 
 use super::limits::ProgramLimits;
+use super::quota::{LOOK_EVERY, Quota};
 use async_trait::async_trait;
 use kruxos_capabilities::program::{
     End, Job, Printed, Programs, Running, StartError, Stream, Usage,
@@ -10,9 +11,12 @@ use kruxos_sandbox::client::{self, AgentBox, Ended, Outcome, Over, Program, Star
 use kruxos_sandbox::spec::ProgramSpec;
 use kruxos_sandbox::step::Step;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+/// signal(7).
+const SIGKILL: i32 = 9;
 /// The kernel counts blocks of this many bytes for a process (getrusage(2)).
 const BLOCK: u64 = 512;
 
@@ -22,12 +26,14 @@ pub(super) struct BoxPrograms {
     inside: Arc<AgentBox>,
     /// As policy has them; set before each call.
     limits: Mutex<ProgramLimits>,
+    quota: Arc<Quota>,
 }
 
 impl BoxPrograms {
-    pub(super) fn new(inside: Arc<AgentBox>, limits: ProgramLimits) -> Self {
+    pub(super) fn new(inside: Arc<AgentBox>, limits: ProgramLimits, quota: Arc<Quota>) -> Self {
         Self {
             inside,
+            quota,
             limits: Mutex::new(limits),
         }
     }
@@ -69,7 +75,40 @@ impl Programs for BoxPrograms {
             ..Program::new(spec)
         };
         let running = self.inside.run(program).await.map_err(not_started)?;
-        Ok(Arc::new(BoxRunning { running, limits }))
+        let over_quota = Arc::new(AtomicU64::new(0));
+        let watched = watch_quota(
+            self.quota.clone(),
+            Arc::downgrade(&running),
+            over_quota.clone(),
+        );
+        drop(tokio::spawn(watched));
+        Ok(Arc::new(BoxRunning {
+            running,
+            limits,
+            over_quota,
+        }))
+    }
+}
+
+/// Ends a program that fills its workspace. One that ends before the first look costs nothing.
+async fn watch_quota(
+    quota: Arc<Quota>,
+    running: Weak<client::Running>,
+    over_quota: Arc<AtomicU64>,
+) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match running.upgrade() {
+            Some(running) if running.ended().is_none() => {
+                if let Some(limit) = quota.passed().await {
+                    over_quota.store(limit, Ordering::Relaxed);
+                    // It fails only if the program has just ended.
+                    running.signal(SIGKILL).ok();
+                    return;
+                }
+            }
+            _ => return,
+        }
     }
 }
 
@@ -117,6 +156,8 @@ fn not_started(failure: StartFailure) -> StartError {
 struct BoxRunning {
     running: Arc<client::Running>,
     limits: ProgramLimits,
+    /// The workspace's bound, once the program was ended for passing it; 0 before.
+    over_quota: Arc<AtomicU64>,
 }
 
 impl BoxRunning {
@@ -125,7 +166,13 @@ impl BoxRunning {
             Outcome::Exited(code) => End::Exited(code),
             Outcome::Signalled(signal) => End::Signalled(signal),
             Outcome::TimedOut => End::TimedOut,
-            Outcome::Killed => End::Killed,
+            Outcome::Killed => match self.over_quota.load(Ordering::Relaxed) {
+                0 => End::Killed,
+                limit => End::Limit {
+                    resource: "disk",
+                    limit,
+                },
+            },
             Outcome::Limited(over) => self.over(over),
         }
     }

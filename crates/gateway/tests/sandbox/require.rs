@@ -21,7 +21,12 @@ fn diagnosis() -> Value {
 #[test]
 fn the_daemon_reports_what_the_probe_finds() {
     let mut stage = Stage::new();
-    assert_eq!(stage.control("GET", "/sandbox", None), diagnosis());
+    let (mut told, mut found) = (stage.control("GET", "/sandbox", None), diagnosis());
+    for answer in [&mut told, &mut found] {
+        // What became of the packet filter is known only where a gateway runs.
+        answer["layers"]["nftables"]["detail"].take();
+    }
+    assert_eq!(told, found);
 }
 
 #[test]
