@@ -9,6 +9,7 @@ use kruxos_gateway::sandbox::Sandbox;
 use kruxos_gateway::{bootstrap, metrics, serve};
 use kruxos_sandbox::probe::Primitive;
 use kruxos_types::SystemClock;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ mod exit {
     pub(super) const SANDBOX: u8 = 10;
 }
 
+/// Open descriptors of the daemon: room for a thousand agents.
+const MAX_DESCRIPTORS: u64 = 65_536;
 /// How long threads that still wait for a disk hold up the end of the process.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
     // Before the first thread, so that nothing of this process is in what it starts.
     let sandbox = Sandbox::start();
     let has_backstop = sandbox.has_backstop();
+    raise_descriptor_limit();
     // Two threads keep a small machine's other core free and the idle process small.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(
@@ -115,6 +119,23 @@ fn main() -> ExitCode {
             drop(writeln!(stderr, "kruxos: {message}"));
             ExitCode::from(code)
         }
+    }
+}
+
+/// A box takes a handful of descriptors and a program's kept output two; the usual 1,024 are for
+/// programs that use select(2), which this one does not.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit
+        .maximum
+        .map_or(MAX_DESCRIPTORS, |most| most.min(MAX_DESCRIPTORS));
+    if limit.current.is_some_and(|now| now < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        // Within the hard limit it is not refused; were it, calls say what they lack.
+        setrlimit(Resource::Nofile, raised).ok();
     }
 }
 
