@@ -60,6 +60,11 @@ fn without_its_launcher_nothing_runs_unconfined() {
         .args(["-9", &launcher.to_string()])
         .status();
     assert!(killed.unwrap().success());
+    // Its boxes end with it, each as soon as it looks; until then calls run in them.
+    until("a box outlives its launcher", || {
+        let answer = stage.agent.call("filesystem.read", json!({"path": "a"}));
+        answer.unwrap().is_err()
+    });
     let error = stage.refused("filesystem.read", json!({"path": "a"}));
     assert_eq!(error["error_type"], "ServiceUnavailable", "{error}");
     let health = stage.control("GET", "/health", None);
