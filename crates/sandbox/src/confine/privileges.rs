@@ -19,8 +19,10 @@ pub(crate) fn give_up_gains() -> Result<(), Errno> {
     }
 }
 
-/// Empties the bounding set: no file's capabilities count.
+/// Empties the bounding set, so that no file's capabilities count, and the ambient set, so that none are
+/// handed on.
 pub(crate) fn empty_bounding_set() -> Result<(), Errno> {
+    clear_ambient_capability_set()?;
     // The kernel has at most 64; it answers EINVAL above its last.
     for capability in 0..64 {
         match sys::drop_bounding(capability) {
@@ -45,14 +47,14 @@ pub(crate) fn lock_secure_bits() -> Result<(), Errno> {
     )
 }
 
-/// Drops all capabilities, and looks whether they are gone.
+/// Drops all capabilities, and looks whether they are gone. The ambient set was emptied and locked with
+/// the bounding set.
 pub(crate) fn drop_capabilities() -> Result<(), Errno> {
     let none = CapabilitySets {
         effective: CapabilitySet::empty(),
         permitted: CapabilitySet::empty(),
         inheritable: CapabilitySet::empty(),
     };
-    clear_ambient_capability_set()?;
     set_capabilities(None, none)?;
     if capabilities(None)? == none {
         Ok(())

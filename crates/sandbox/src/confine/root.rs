@@ -7,8 +7,8 @@ use rustix::fd::AsFd;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags, mount, mount_change,
-    move_mount, unmount,
+    MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags, mount, mount_bind,
+    mount_change, move_mount, unmount,
 };
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ const STAGE: &str = "/usr";
 /// What programs never see: the trash, and a `/proc` that some kernels ask for before they mount
 /// another.
 const HIDDEN: &str = "/.kruxos";
+/// Nothing is ever placed here.
+const EMPTY: &str = "/run";
 /// The root holds a few links and small files, in bytes and in files.
 const ROOT_SIZE: &str = "mode=0755,size=2m,nr_inodes=2048";
 
@@ -129,9 +131,11 @@ pub(crate) fn place_hidden(root: &Path, trash: Option<Source>) -> Result<(), Err
     place(root, trash.into_iter().collect())
 }
 
-/// Takes away what only workers see; for programs, in a mount namespace of their own.
+/// Takes away what only workers see; for programs, in a mount namespace of their own. An empty directory of
+/// the root is mounted over it: no path leads below a mount, nothing in the box has it open, and nobody there
+/// may unmount. To unmount it here instead would wait for the kernel's other processors (RCU) in each start.
 pub(crate) fn hide() -> Result<(), Errno> {
-    unmount(HIDDEN, UnmountFlags::DETACH)
+    mount_bind(EMPTY, HIDDEN)
 }
 
 /// `/proc` of this pid namespace: processes and nothing of the kernel's.

@@ -137,15 +137,11 @@ pub(super) fn start_once(table: &mut Table) {
     );
 }
 
-/// The zygote makes mount and pid namespaces for its children, never a user namespace.
+/// The zygote makes mount and pid namespaces for its children, and no other.
 pub(super) fn zygote(table: &mut Table) {
-    let user = Condition::without(0, CLONE_NEWUSER as u32);
-    table.set(SYS_clone, Rule::allow_if(user.clone()));
-    table.set(SYS_unshare, Rule::allow_if(user));
-    let mut ioctls = IOCTLS.to_vec();
-    // The loopback device of its network namespace is brought up.
-    ioctls.push(SIOCSIFFLAGS as u32);
-    table.set(SYS_ioctl, Rule::allow_if(Condition::one_of(1, &ioctls)));
+    let theirs = (CLONE_NEWNS | CLONE_NEWPID) as u32;
+    let no_other = Condition::without(0, NEW_NAMESPACES & !theirs);
+    table.set(SYS_clone, Rule::allow_if(no_other));
 }
 
 /// What programs ask of terminals, files and sockets. `TIOCSTI` and `TIOCLINUX`, which type into a

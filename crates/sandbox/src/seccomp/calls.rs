@@ -257,50 +257,25 @@ pub(super) const START: &[Group] = &[Group {
     calls: &[SYS_execve],
 }];
 
-/// What the zygote does to make a call's box; refused from stage 2 on.
+/// What the zygote and its children still do once the box stands, each refused from stage 2 on. What only
+/// building the box takes comes before the filter and is not here.
 pub(super) const SET_UP: &[Group] = &[
     Group {
-        reason: "a private root for each program",
-        calls: &[
-            SYS_mount,
-            SYS_umount2,
-            SYS_pivot_root,
-            SYS_chroot,
-            SYS_move_mount,
-            SYS_open_tree,
-            SYS_fsopen,
-            SYS_fsconfig,
-            SYS_fsmount,
-            SYS_mount_setattr,
-            SYS_sethostname,
-        ],
+        reason: "each program mounts its own /proc, and an empty directory over what only workers see",
+        calls: &[SYS_mount],
     },
     Group {
-        reason: "giving up what it has: capabilities, groups, paths, calls",
-        calls: &[
-            SYS_capset,
-            SYS_setgroups,
-            SYS_prctl,
-            SYS_landlock_create_ruleset,
-            SYS_landlock_add_rule,
-            SYS_landlock_restrict_self,
-        ],
+        reason: "giving up what it has: capabilities, paths",
+        calls: &[SYS_capset, SYS_landlock_restrict_self],
     },
     Group {
         reason: "children straight into their control group, watched by descriptor; the kernel keeps the \
                  flags of clone3 in memory, where no filter sees them",
-        calls: &[
-            SYS_clone3,
-            SYS_pidfd_open,
-            SYS_pidfd_send_signal,
-            SYS_execve,
-            SYS_execveat,
-            SYS_memfd_create,
-        ],
+        calls: &[SYS_clone3, SYS_pidfd_open],
     },
     Group {
-        reason: "the typed calls resolve every path with it",
-        calls: &[SYS_openat2],
+        reason: "the typed calls resolve every path with it; `strict` starts its program with execveat",
+        calls: &[SYS_openat2, SYS_execveat],
     },
 ];
 

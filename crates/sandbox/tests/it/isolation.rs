@@ -73,7 +73,8 @@ async fn the_trash_is_for_workers_only() {
         assert_eq!(crossing, format!("error {}", libc::EXDEV));
         let done = run(
             &agent,
-            shell("ls -A /.kruxos; ls -A /.kruxos/trash /.kruxos/proc; true"),
+            // Landlock refuses to list; whether a name is there only mounts decide.
+            shell("ls -A /.kruxos; for n in trash proc; do test -e /.kruxos/$n && echo $n; done; true"),
         )
         .await;
         assert_eq!(done.stdout, "", "{}", done.stderr);

@@ -128,6 +128,20 @@ pub(crate) fn zygote_works() {
         assert_eq!(errno(libc::SYS_clone3, [0, 0, 0, 0, 0, 0]), libc::EINVAL);
         let user = libc::CLONE_NEWUSER as u64;
         assert_eq!(errno(libc::SYS_unshare, [user, 0, 0, 0, 0, 0]), libc::EPERM);
+        // What built the box is not needed any more.
+        for gone in [
+            libc::SYS_umount2,
+            libc::SYS_pivot_root,
+            libc::SYS_chroot,
+            libc::SYS_open_tree,
+            libc::SYS_move_mount,
+            libc::SYS_fsopen,
+            libc::SYS_mount_setattr,
+            libc::SYS_sethostname,
+            libc::SYS_setgroups,
+        ] {
+            assert_eq!(errno(gone, [0; 6]), libc::EPERM, "{gone}");
+        }
     });
     // SAFETY: takes nothing.
     if unsafe { libc::geteuid() } != 0 {
@@ -135,25 +149,37 @@ pub(crate) fn zygote_works() {
         return;
     }
     works(&[stage1()], "a private mount for a program", || {
-        let new = libc::CLONE_NEWNS | libc::CLONE_NEWPID;
-        // SAFETY: takes no pointer; this child has one thread.
-        assert_eq!(unsafe { libc::unshare(new) }, 0);
-        let (root, tmp, kind) = (c"/", c"/tmp", c"tmpfs");
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        let null = std::ptr::null();
-        // SAFETY: the strings are constants; the other pointers may be null.
-        let private = unsafe { libc::mount(null, root.as_ptr(), null, private, null.cast()) };
-        assert_eq!(private, 0);
-        // SAFETY: as above.
-        let result =
-            unsafe { libc::mount(kind.as_ptr(), tmp.as_ptr(), kind.as_ptr(), 0, null.cast()) };
-        assert_eq!(result, 0);
-        let program = run(&[kruxos_sandbox::seccomp::stage2(Profile::Default)], || {
-            vec![
-                std::process::id() as u8,
-                errno(libc::SYS_umount2, [0; 6]) as u8,
-            ]
-        });
-        assert_eq!(program.told, [1, libc::EPERM as u8]);
+        let new = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::SIGCHLD;
+        // SAFETY: without CLONE_VM this is a fork; this child has one thread.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, new, 0, 0, 0, 0) } as libc::pid_t;
+        assert!(pid >= 0);
+        if pid == 0 {
+            let well = std::panic::catch_unwind(mounts_and_starts_a_program).is_ok();
+            // SAFETY: ends this process.
+            unsafe { libc::_exit(i32::from(!well)) };
+        }
+        let mut status = -1;
+        // SAFETY: `status` is ours.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        assert_eq!(status, 0);
     });
+}
+
+fn mounts_and_starts_a_program() {
+    let (root, tmp, kind) = (c"/", c"/tmp", c"tmpfs");
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    let null = std::ptr::null();
+    // SAFETY: the strings are constants; the other pointers may be null.
+    let private = unsafe { libc::mount(null, root.as_ptr(), null, private, null.cast()) };
+    assert_eq!(private, 0);
+    // SAFETY: as above.
+    let result = unsafe { libc::mount(kind.as_ptr(), tmp.as_ptr(), kind.as_ptr(), 0, null.cast()) };
+    assert_eq!(result, 0);
+    let program = run(&[kruxos_sandbox::seccomp::stage2(Profile::Default)], || {
+        vec![
+            std::process::id() as u8,
+            errno(libc::SYS_mount, [0; 6]) as u8,
+        ]
+    });
+    assert_eq!(program.told, [2, libc::EPERM as u8]);
 }
