@@ -15,7 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::unix::pipe;
@@ -119,8 +119,8 @@ pub(super) struct Shared {
     /// Its first process has said that it is done: nobody writes to the files any more.
     pub(super) is_written: AtomicBool,
     pub(super) started: Instant,
-    /// The first process, as this process sees it; `None` if that cannot be found out.
-    pub(super) pid: Option<Pid>,
+    /// The first process, as this process sees it, once somebody asked; most programs end before.
+    pid: OnceLock<Option<Pid>>,
     /// The signal that was sent last through [`Running::signal`].
     pub(super) signalled: AtomicI32,
 }
@@ -161,7 +161,7 @@ impl Running {
         };
         let shared = Arc::new(Shared {
             control,
-            pid: host_pid(&pidfd),
+            pid: OnceLock::new(),
             pidfd,
             stdout,
             stderr,
@@ -243,7 +243,7 @@ impl Running {
     /// # Errors
     /// It has ended, or `/proc` does not show it.
     pub fn sample(&self) -> io::Result<crate::standin::Sample> {
-        let pid = self.shared.pid.ok_or(io::ErrorKind::NotFound)?;
+        let pid = self.shared.pid().ok_or(io::ErrorKind::NotFound)?;
         Tree::of(pid).sample()
     }
 
@@ -269,6 +269,11 @@ impl Running {
 }
 
 impl Shared {
+    /// The first process in this process's pid namespace; `None` if that cannot be found out.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        *self.pid.get_or_init(|| host_pid(&self.pidfd))
+    }
+
     pub(super) fn command(&self, command: Command) -> io::Result<()> {
         self.control.send_now(kind::COMMAND, &command.encode())
     }

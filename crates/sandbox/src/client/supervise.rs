@@ -57,7 +57,6 @@ pub(super) async fn supervise(
         reason: None,
         next: Instant::now() + supervised.program.timeout,
     };
-    let ceiling = ceiling(&supervised);
     let mut looks = looks();
     let (mut is_fed, mut is_held) = (false, true);
     let exit = loop {
@@ -73,8 +72,8 @@ pub(super) async fn supervise(
                     break None;
                 }
             }
-            _ = looks.tick(), if ceiling.is_some() && ending.stage == Stage::Runs => {
-                if let Some(exceeded) = look(ceiling).await {
+            _ = looks.tick(), if supervised.group.is_none() && ending.stage == Stage::Runs => {
+                if let Some(exceeded) = look(ceiling(&supervised)).await {
                     let over = Over::Group(exceeded.limit, Some(exceeded.allowed));
                     ending.kill(&supervised.shared, Outcome::Limited(over));
                 }
@@ -101,9 +100,6 @@ fn looks() -> Interval {
 
 /// What is watched from outside, where no control group does it.
 fn ceiling(supervised: &Supervised) -> Option<(Tree, Ceiling)> {
-    if supervised.group.is_some() {
-        return None;
-    }
     let limits = &supervised.program.spec.limits;
     let ceiling = Ceiling {
         memory_bytes: limits.memory_bytes.unwrap_or(u64::MAX),
@@ -111,7 +107,7 @@ fn ceiling(supervised: &Supervised) -> Option<(Tree, Ceiling)> {
         processes: limits.processes.saturating_add(1),
         cpu: None,
     };
-    Some((Tree::of(supervised.shared.pid?), ceiling))
+    Some((Tree::of(supervised.shared.pid()?), ceiling))
 }
 
 async fn look(ceiling: Option<(Tree, Ceiling)>) -> Option<Exceeded> {

@@ -65,7 +65,8 @@ pub(crate) fn start(zygote: &Zygote<'_>, packet: Packet) {
             };
             run(zygote, plan, given)
         }
-        Ok((_, Forked::Parent(_))) => {}
+        // The child first: what is left to do here nobody waits for.
+        Ok((_, Forked::Parent(_))) => rustix::thread::sched_yield(),
         Err(failure) => tell(&control, failure),
     }
 }
