@@ -1,12 +1,13 @@
 use kruxos_audit::Begun;
 use kruxos_catalog::Definition;
 use kruxos_policy::Verdict;
-use kruxos_store::ClaimedApproval;
+use kruxos_store::{ClaimedApproval, ClaimedGrant};
 use kruxos_types::{Object, Tier};
 
-/// The right to run one call once. Only two things make one, and both need a [`Begun`] audit record:
-/// a verdict that lets the call run, or an approval that this process has claimed. Neither can be
-/// built outside its own crate, so a handler cannot be reached without decision and audit.
+/// The right to run one call once. Only three things make one, and all need a [`Begun`] audit record:
+/// a verdict that lets the call run, an approval that this process has claimed, or a use of a grant that
+/// it has claimed. None can be built outside its own crate, so a handler cannot be reached without decision
+/// and audit.
 #[derive(Debug)]
 #[must_use = "a permit is the right to run; dropping it runs nothing"]
 pub struct Permit {
@@ -37,6 +38,22 @@ impl Permit {
     ) -> Permit {
         Permit {
             inputs: claimed.exact_inputs().clone(),
+        }
+    }
+
+    /// A permit from a person's decision in advance, for a call that policy would hold.
+    ///
+    /// # Errors
+    /// [`Held`] when policy blocks the call: no grant helps there.
+    pub fn by_grant(
+        _claimed: &ClaimedGrant,
+        verdict: &Verdict,
+        _begun: &Begun,
+        inputs: Object,
+    ) -> Result<Permit, Held> {
+        match verdict.tier() {
+            Tier::Blocked => Err(Held(Tier::Blocked)),
+            Tier::Autonomous | Tier::Notify | Tier::ApprovalRequired => Ok(Permit { inputs }),
         }
     }
 

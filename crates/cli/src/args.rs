@@ -1,5 +1,7 @@
 //! What can be typed. The texts here are the help, the manual pages and the completions.
 
+pub(crate) mod approve;
+
 use crate::span;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -299,19 +301,25 @@ pub(crate) enum Approve {
         /// The request, `ap_…`
         id: String,
     },
-    /// Let a request run, exactly as it is shown
-    Accept(Decision),
-    /// Refuse a request
-    Reject(Decision),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Decision {
-    /// The request, `ap_…`
-    pub(crate) id: String,
-    /// Why; the agent reads it
-    #[arg(long)]
-    pub(crate) reason: Option<String>,
+    /// Let requests run, exactly as they are shown
+    Accept(approve::Accept),
+    /// Refuse requests
+    Reject(approve::Reject),
+    /// List approvals given in advance
+    Grants {
+        /// Only grants of this agent
+        #[arg(long, value_name = "AGENT")]
+        agent: Option<String>,
+        /// Also those that cover nothing any more
+        #[arg(long)]
+        all: bool,
+    },
+    /// Take an approval given in advance back
+    Revoke {
+        /// The grant, `gr_…`
+        #[arg(value_name = "GRANT")]
+        id: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

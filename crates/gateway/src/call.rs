@@ -3,15 +3,16 @@
 //! admit → decide → (hold) → begin → run → finish. It runs detached from the connection, so a client
 //! that hangs up cannot tear a call in half.
 
+use crate::decisions::Decision;
 use crate::detached::Detached;
 use crate::gateway::Gateway;
 use crate::metrics::Outcome;
 use crate::session::AgentSession;
 use kruxos_audit::{AuditError, Begun, Durability, Finished, Kind, Part, Record, Status};
-use kruxos_capabilities::Permit;
+use kruxos_capabilities::{Held, Permit};
 use kruxos_catalog::{Definition, SideEffect};
 use kruxos_policy::{Query, RateRefusal, Touched, Verdict};
-use kruxos_store::Approval;
+use kruxos_store::{Approval, ClaimedGrant};
 use kruxos_types::{CallError, ErrorType, Interface, Object, Tier};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -150,16 +151,15 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
                 decision.audited.clone(),
                 request.metadata,
             );
-            run_permitted(gateway, caller, admitted, &verdict, record, started).await
+            let right = Right {
+                verdict: &verdict,
+                grant: None,
+            };
+            run_permitted(gateway, caller, admitted, right, record, started).await
         }
         Tier::ApprovalRequired => {
-            crate::approvals::hold(
-                gateway,
-                caller,
-                request,
-                admitted,
-                decision.json.clone(),
-                verdict.generation(),
+            ask(
+                gateway, caller, request, admitted, &verdict, &decision, started,
             )
             .await
         }
@@ -176,6 +176,44 @@ async fn spine(gateway: &Gateway, caller: &Caller, mut request: CallRequest) -> 
             gateway.announce_refusal(caller, admitted.definition, &error);
             gateway.count(admitted.definition, Tier::Blocked, Outcome::Denied, started);
             answer_refusal(gateway, record, Status::Denied, error, started).await
+        }
+    }
+}
+
+/// A call that a person has to decide: a grant decided it in advance, or it is held.
+async fn ask(
+    gateway: &Gateway,
+    caller: &Caller,
+    request: CallRequest,
+    admitted: Admitted,
+    verdict: &Verdict,
+    decision: &Decision,
+    started: Instant,
+) -> CallAnswer {
+    let granted = {
+        let query = query(gateway, caller, &admitted);
+        crate::approvals::granted(gateway, caller, &admitted, &query, &decision.json).await
+    };
+    match granted {
+        Ok(Some(grant)) => {
+            let audited = decision.audited.clone();
+            let mut record = record(gateway, caller, &admitted, audited, request.metadata);
+            record
+                .metadata
+                .extend(crate::approvals::grant_facts(grant.grant()));
+            let right = Right {
+                verdict,
+                grant: Some(grant),
+            };
+            run_permitted(gateway, caller, admitted, right, record, started).await
+        }
+        Ok(None) => {
+            let (decision, generation) = (decision.json.clone(), verdict.generation());
+            crate::approvals::hold(gateway, caller, request, admitted, decision, generation).await
+        }
+        Err(error) => {
+            let known = Some(&admitted);
+            refuse(gateway, caller, &request, known, "policy", error, started).await
         }
     }
 }
@@ -204,16 +242,32 @@ async fn admit(
     })
 }
 
+/// Why a call may run: policy alone, or policy and a grant.
+struct Right<'a> {
+    verdict: &'a Verdict,
+    grant: Option<ClaimedGrant>,
+}
+
+impl Right<'_> {
+    fn permit(&self, begun: &Begun, inputs: Object) -> Result<Permit, Held> {
+        match &self.grant {
+            Some(grant) => Permit::by_grant(grant, self.verdict, begun, inputs),
+            None => Permit::by_verdict(self.verdict, begun, inputs),
+        }
+    }
+}
+
 /// The last three stops of a call that may run: begin its audit, run it, finish its audit.
 async fn run_permitted(
     gateway: &Gateway,
     caller: &Caller,
     admitted: Admitted,
-    verdict: &Verdict,
+    right: Right<'_>,
     record: Record,
     started: Instant,
 ) -> CallAnswer {
     let definition = admitted.definition;
+    let tier = right.verdict.tier();
     let session = &caller.session;
     let Ok(_slot) = session.slots.clone().try_acquire_owned() else {
         let error = CallError::new(ErrorType::ResourceExhausted)
@@ -225,35 +279,16 @@ async fn run_permitted(
         Ok(begun) => begun,
         Err(error) => return CallAnswer::Failed(unaudited(&error)),
     };
-    let permit = match Permit::by_verdict(verdict, &begun, admitted.inputs) {
-        Ok(permit) => permit,
-        Err(held) => {
-            let error =
-                CallError::internal_failure(format!("tier {:?} reached the executor", held.0));
-            return finish(
-                gateway,
-                caller,
-                definition,
-                verdict.tier(),
-                begun,
-                Err(error),
-                started,
-            )
-            .await;
+    let result = match right.permit(&begun, admitted.inputs) {
+        Ok(permit) => {
+            gateway.announce_start(caller, definition, tier);
+            gateway.execute(caller, definition, permit).await
         }
+        Err(Held(tier)) => Err(CallError::internal_failure(format!(
+            "tier {tier:?} reached the executor"
+        ))),
     };
-    gateway.announce_start(caller, definition, verdict.tier());
-    let result = gateway.execute(caller, definition, permit).await;
-    finish(
-        gateway,
-        caller,
-        definition,
-        verdict.tier(),
-        begun,
-        result,
-        started,
-    )
-    .await
+    finish(gateway, caller, definition, tier, begun, result, started).await
 }
 
 /// Begins a call's audit: an intent on disk before anything with side effects starts.

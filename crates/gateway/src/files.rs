@@ -111,8 +111,14 @@ impl Gateway {
             return json!({"kind": "inputs", "summary": "The call changes nothing outside the gateway."});
         }
         let looked = match definition.category {
-            "process" => return kruxos_capabilities::process::preview(definition, inputs),
-            "git" => return kruxos_capabilities::git::preview(definition, inputs),
+            "process" => {
+                let preview = kruxos_capabilities::process::preview(definition, inputs);
+                return self.with_network(caller, definition, preview);
+            }
+            "git" => {
+                let preview = kruxos_capabilities::git::preview(definition, inputs);
+                return self.with_network(caller, definition, preview);
+            }
             _ if self.has_boxes() => {
                 let session = &caller.session;
                 self.preview_in_box(session, definition, inputs).await
@@ -124,6 +130,20 @@ impl Gateway {
             }
         };
         looked.unwrap_or_else(|error| json!({"kind": "error", "summary": error.description()}))
+    }
+
+    /// Adds the hosts that policy lets the caller's programs reach.
+    fn with_network(&self, caller: &Caller, definition: &Definition, mut preview: Value) -> Value {
+        if preview["kind"] == "command" || definition.annotations.open_world {
+            let principal = &caller.session.profile.principal;
+            let policy = self.policy.current().network_for(principal);
+            let hosts: Vec<String> = policy.allow.iter().map(ToString::to_string).collect();
+            preview["network"] = match hosts.is_empty() {
+                true => json!("none"),
+                false => json!(hosts),
+            };
+        }
+        preview
     }
 
     /// Whether files and programs are confined here.

@@ -161,6 +161,10 @@ impl Gateway {
         if !self.stopping.is_cancelled() {
             // A stopping gateway keeps the checkpoint, so that a restart is not an end.
             crate::checkpoints::remove(self, principal);
+            // They name this session, so that no other could use them; this is for who reads the list.
+            if let Err(error) = self.store.end_session_grants(&session.id).await {
+                tracing::error!(%error, "the grants of an ended session are still listed");
+            }
         }
         let mut facts = Object::new();
         facts.insert("reason".to_owned(), json!(reason));

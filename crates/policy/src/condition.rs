@@ -193,12 +193,10 @@ impl Test {
             Test::ArgsMatch(regex) => {
                 facts.shape.args && facts.joined_args().is_some_and(|text| regex.is_match(text))
             }
+            // Null is also an input that was left out: so a rule can name a whole call.
             Test::InputEquals(pairs) => pairs.iter().all(|(input, value)| {
-                facts
-                    .query
-                    .inputs
-                    .get(&**input)
-                    .is_some_and(|given| same(given, value))
+                let given = facts.query.inputs.get(&**input);
+                given.map_or(value.is_null(), |given| same(given, value))
             }),
             Test::InputIn(pairs) => pairs.iter().all(|(input, values)| {
                 let given = facts.query.inputs.get(&**input);

@@ -7,6 +7,7 @@ use crate::syntax::Reader;
 use crate::url::plain_host;
 use crate::yaml::{At, Node};
 use serde::Serialize;
+use std::fmt;
 
 /// Hosts that one file may name.
 const MAX_HOSTS: usize = 1_000;
@@ -24,6 +25,26 @@ pub struct HostRule {
     pub scheme: Option<String>,
     /// Whether the name may resolve to a private address.
     pub allow_private: bool,
+}
+
+/// As it is written in a policy file.
+impl fmt::Display for HostRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scheme) = &self.scheme {
+            write!(f, "{scheme}://")?;
+        }
+        if self.below {
+            f.write_str("*.")?;
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What an agent may reach: nothing that is not allowed, and nothing that any layer denies.

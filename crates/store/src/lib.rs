@@ -11,6 +11,7 @@ mod approvals;
 mod boxes;
 mod db;
 mod error;
+mod grants;
 mod migrate;
 mod mounts;
 mod persistent;
@@ -22,9 +23,11 @@ mod writer;
 pub use agents::{Agent, AgentPatch, AgentStatus, NewAgent, TokenOwner};
 pub use alerts::{Alert, AlertStatus, NewAlert, Severity};
 pub use approvals::{
-    Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, Requested, TransitionError,
+    Approval, ApprovalState, ClaimedApproval, Decision, Edit, NewApproval, Remember, Requested,
+    TransitionError,
 };
 pub use error::StoreError;
+pub use grants::{ClaimedGrant, Grant, GrantScope, NewGrant};
 pub use mounts::{MAX_MOUNTS, Mount, MountPatch};
 pub use persistent::{
     KeyEntry, MAX_KEYS_PER_AGENT, SetOutcome, StateQuota, StateValue, VersionEntry,

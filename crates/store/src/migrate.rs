@@ -13,6 +13,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_boxes.sql"),
     include_str!("../migrations/0004_owners.sql"),
     include_str!("../migrations/0005_mounts.sql"),
+    include_str!("../migrations/0006_grants.sql"),
 ];
 
 /// Brings the database to the newest version, all of it or nothing. One with data in it is copied

@@ -18,6 +18,10 @@ pub(crate) enum Part {
     Inputs,
     Preview,
     Result,
+    /// The inputs that an operator put in the place of those that were asked for.
+    Edit,
+    /// Which calls a grant covers.
+    Pattern,
 }
 
 /// What a box is bound to: it does not open in another request's row.
@@ -36,6 +40,8 @@ impl Bound<'_> {
             Part::Inputs => "inputs",
             Part::Preview => "preview",
             Part::Result => "result",
+            Part::Edit => "edit",
+            Part::Pattern => "pattern",
         };
         let mut bytes = Vec::with_capacity(192);
         for field in [part, self.id, self.principal, self.capability, self.digest] {

@@ -136,6 +136,12 @@ text_id!(
     || format!("ap_{}", random_base32(10))
 );
 text_id!(
+    /// A grant, an approval given in advance: `gr_` and 10 base32 characters (50 bits; never a credential
+    /// by itself).
+    GrantId,
+    || format!("gr_{}", random_base32(10))
+);
+text_id!(
     /// Ties a caller's error to the gateway's own log: a UUIDv7.
     TraceId,
     || Uuid::now_v7().to_string()

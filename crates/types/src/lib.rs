@@ -10,7 +10,7 @@ mod tier;
 pub use clock::{Clock, FakeClock, SystemClock};
 pub use error::{CallError, RecoveryAction};
 pub use error_type::{ErrorSpec, ErrorType, RecoverySpec};
-pub use id::{AgentName, ApprovalId, InvalidAgentName, SessionId, TraceId, random_base32};
+pub use id::{AgentName, ApprovalId, GrantId, InvalidAgentName, SessionId, TraceId, random_base32};
 pub use principal::{Interface, Principal, PrincipalKind};
 pub use tier::Tier;
 

@@ -31,6 +31,7 @@ mod watch;
 mod write;
 
 pub use sweep::{Swept, sweep_unfinished};
+pub use text::is_invisible;
 pub(crate) use text::quote;
 pub use trash::clean as clean_trash;
 

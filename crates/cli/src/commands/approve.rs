@@ -1,12 +1,12 @@
 //! `approve …`.
 
-use super::{Cx, items, text, text_or, time};
-use crate::args::{Approve, Decision};
+use super::{Cx, decide, grants, items, text, text_or, time};
+use crate::args::Approve;
 use crate::client::Url;
 use crate::failure::Failure;
 use crate::output::Look;
 use clap::ValueEnum;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(super) async fn run(cx: &Cx<'_>, command: Approve) -> Result<(), Failure> {
     match command {
@@ -38,10 +38,10 @@ pub(super) async fn run(cx: &Cx<'_>, command: Approve) -> Result<(), Failure> {
             show(cx, &approval);
             Ok(())
         }
-        Approve::Accept(decision) => {
-            decide(cx, &decision, "accept", "is approved and runs now").await
-        }
-        Approve::Reject(decision) => decide(cx, &decision, "reject", "is rejected").await,
+        Approve::Accept(accept) => decide::accept(cx, &accept).await,
+        Approve::Reject(reject) => decide::reject(cx, &reject).await,
+        Approve::Grants { agent, all } => grants::list(cx, agent, all).await,
+        Approve::Revoke { id } => grants::revoke(cx, &id).await,
     }
 }
 
@@ -119,6 +119,7 @@ fn show(cx: &Cx<'_>, approval: &Value) {
     row("decided by", text(&approval["decided_by"]));
     row("decided at", text(&approval["decided_at"]));
     row("because", text(&approval["decision_reason"]));
+    row("scope", text(&approval["scope"]));
     for note in items(&approval["risk_notes"]) {
         cx.out
             .spans(&[(Look::Warn, &format!("{:<14}{}", "risk", text(note)))]);
@@ -126,7 +127,23 @@ fn show(cx: &Cx<'_>, approval: &Value) {
     cx.out.line("");
     cx.out.spans(&[(Look::Bold, "Inputs, secrets hidden")]);
     cx.out.pretty(&approval["inputs"]);
+    if !approval["edited_inputs"].is_null() {
+        cx.out.spans(&[(Look::Bold, "Runs with, as edited")]);
+        cx.out.pretty(&approval["edited_inputs"]);
+    }
+    if !approval["remembered"].is_null() {
+        cx.out.spans(&[(Look::Bold, "Remembered")]);
+        cx.out.pretty(&approval["remembered"]);
+    }
     preview(cx, &approval["preview"]);
+    if approval["stale"] == true {
+        cx.out.line("");
+        cx.out.spans(&[(
+            Look::Warn,
+            "What it is about has changed since it was asked for. Now it would be:",
+        )]);
+        preview(cx, &approval["preview_now"]);
+    }
     if !approval["result"].is_null() {
         cx.out.line("");
         cx.out.spans(&[(Look::Bold, "Result")]);
@@ -167,14 +184,4 @@ fn preview(cx: &Cx<'_>, preview: &Value) {
     if let Some(diff) = preview["diff"].as_str() {
         cx.out.diff(diff);
     }
-}
-
-async fn decide(cx: &Cx<'_>, decision: &Decision, verb: &str, done: &str) -> Result<(), Failure> {
-    let url = Url::new(&["approvals", &decision.id, verb]);
-    let approval = cx
-        .client
-        .post(url.as_str(), json!({"reason": decision.reason}))
-        .await?;
-    super::agent::said(cx, &approval, &format!("{} {done}.", decision.id));
-    Ok(())
 }

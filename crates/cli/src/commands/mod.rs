@@ -8,6 +8,8 @@ mod bench;
 mod call;
 mod config;
 mod daemon;
+mod decide;
+mod grants;
 mod manual;
 mod mount;
 mod sandbox;

@@ -4,6 +4,7 @@
 mod agents;
 mod calls;
 mod files;
+mod grants;
 mod help;
 mod log;
 mod socket;

@@ -15,6 +15,7 @@ mod control;
 mod error;
 mod events;
 mod extract;
+mod grants;
 mod mounts;
 mod policies;
 mod state;
@@ -55,6 +56,7 @@ pub fn router(gateway: Gateway) -> Router {
         .merge(agents::routes())
         .merge(mounts::routes())
         .merge(approvals::routes())
+        .merge(grants::routes())
         .merge(state::routes())
         .merge(tokens::routes())
         .merge(alerts::routes())

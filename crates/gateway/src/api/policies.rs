@@ -18,7 +18,9 @@ use axum::{Json, Router};
 use data_encoding::HEXLOWER;
 use kruxos_policy::{PolicyLayer, Query, Source, layer_of, validate_among};
 use kruxos_store::AgentPatch;
-use kruxos_types::{CallError, ErrorType, Interface, Object, Principal, RecoveryAction};
+use kruxos_types::{
+    CallError, ErrorType, Interface, Object, Principal, PrincipalKind, RecoveryAction,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -42,13 +44,13 @@ pub(super) fn routes() -> Router<Gateway> {
 }
 
 /// A file of the policy directory.
-struct PolicyFile {
+pub(super) struct PolicyFile {
     /// Relative to the policy directory.
     name: String,
     layer: PolicyLayer,
 }
 
-fn layer_file(layer: &str) -> Result<PolicyFile, ApiError> {
+pub(super) fn layer_file(layer: &str) -> Result<PolicyFile, ApiError> {
     let (name, layer) = match layer {
         "system" => ("system.yaml", PolicyLayer::System),
         "org" => ("org.yaml", PolicyLayer::Organisation),
@@ -67,7 +69,7 @@ fn layer_file(layer: &str) -> Result<PolicyFile, ApiError> {
     })
 }
 
-fn agent_file(name: &str) -> Result<PolicyFile, ApiError> {
+pub(super) fn agent_file(name: &str) -> Result<PolicyFile, ApiError> {
     let name = format!("agents/{}.yaml", agent_name(name)?);
     Ok(PolicyFile {
         name,
@@ -119,7 +121,7 @@ fn unreadable(path: &std::path::Path, why: &str) -> ApiError {
         .into()
 }
 
-fn etag(text: &str) -> String {
+pub(super) fn etag(text: &str) -> String {
     format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(text.as_bytes())))
 }
 
@@ -205,7 +207,7 @@ async fn write_layer(
     headers: HeaderMap,
     Body(NewText { text }): Body<NewText>,
 ) -> Answer<Response> {
-    write(&gateway, &by, layer_file(&layer)?, headers, text).await
+    write(&gateway, &by, layer_file(&layer)?, seen(&headers), text).await
 }
 
 async fn write_agent(
@@ -216,15 +218,21 @@ async fn write_agent(
     Body(NewText { text }): Body<NewText>,
 ) -> Answer<Response> {
     known(&gateway, &name)?;
-    write(&gateway, &by, agent_file(&name)?, headers, text).await
+    write(&gateway, &by, agent_file(&name)?, seen(&headers), text).await
+}
+
+/// The ETag of the text that a writer has seen.
+fn seen(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(IF_MATCH)?.to_str().ok()?;
+    Some(value.to_owned())
 }
 
 /// Writes a file that compiles, unless somebody changed it since the writer read it.
-async fn write(
+pub(super) async fn write(
     gateway: &Gateway,
     by: &Operator,
     file: PolicyFile,
-    headers: HeaderMap,
+    seen: Option<String>,
     text: String,
 ) -> Answer<Response> {
     let source = bounded_source(&file.name, text)?;
@@ -242,7 +250,8 @@ async fn write(
     let tag = etag(&source.text);
     let name = file.name.clone();
     let directory = gateway.policy.directory().to_owned();
-    let earlier = blocking(move || replace(&directory, &file, &headers, &source.text)).await??;
+    let earlier =
+        blocking(move || replace(&directory, &file, seen.as_deref(), &source.text)).await??;
     let outcome = gateway.reload_policy().await;
     let facts = json!({"file": name, "etag": tag});
     gateway
@@ -267,7 +276,7 @@ async fn write(
 }
 
 /// Files and compilation, off the threads that serve connections.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, CallError> {
     tokio::task::spawn_blocking(work)
@@ -279,13 +288,13 @@ async fn blocking<T: Send + 'static>(
 fn replace(
     directory: &std::path::Path,
     file: &PolicyFile,
-    headers: &HeaderMap,
+    seen: Option<&str>,
     text: &str,
 ) -> Result<Option<String>, ApiError> {
     static WRITING: Mutex<()> = Mutex::new(());
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let earlier = file.text(directory)?;
-    check_etag(earlier.as_deref(), headers)?;
+    check_etag(earlier.as_deref(), seen)?;
     let path = directory.join(&file.name);
     write_private(&path, text.as_bytes()).map_err(|error| unwritable(&path, &error))?;
     Ok(earlier)
@@ -303,8 +312,7 @@ fn unwritable(path: &std::path::Path, error: &std::io::Error) -> ApiError {
 }
 
 /// A file that exists is replaced only by who has seen its present text.
-fn check_etag(earlier: Option<&str>, headers: &HeaderMap) -> Result<(), ApiError> {
-    let sent = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
+fn check_etag(earlier: Option<&str>, sent: Option<&str>) -> Result<(), ApiError> {
     match (earlier.map(etag), sent) {
         (None, None) => Ok(()),
         (Some(now), Some(seen)) if now == seen => Ok(()),
@@ -425,15 +433,10 @@ async fn check_policy(
             let agent = known(&gateway, name)?;
             (Principal::agent(agent.name.as_str()), agent.workspace)
         }
-        None => (
-            by.principal,
-            gateway
-                .layout
-                .workspace_root
-                .join("user")
-                .display()
-                .to_string(),
-        ),
+        None => {
+            let workspace = workspace_of(&gateway, &by.principal);
+            (by.principal, workspace)
+        }
     };
     let inputs = match definition.admit(Value::Object(question.inputs.clone())) {
         Ok(admitted) => admitted,
@@ -461,6 +464,21 @@ async fn check_policy(
     Ok(Json(json!(
         gateway.policy.current().explain(&query, &gateway.rates)
     )))
+}
+
+/// Where a principal's relative paths start.
+pub(super) fn workspace_of(gateway: &Gateway, principal: &Principal) -> String {
+    let agent = match principal.kind {
+        PrincipalKind::Agent => gateway.agents.get(&principal.name),
+        PrincipalKind::User | PrincipalKind::System => None,
+    };
+    agent.map_or_else(
+        || {
+            let workspace = gateway.layout.workspace_root.join("user");
+            workspace.display().to_string()
+        },
+        |agent| agent.workspace,
+    )
 }
 
 /// Whether admission refused something that was sent, rather than something that was left out.

@@ -7,7 +7,7 @@ use crate::gateway::Gateway;
 use kruxos_audit::{AuditError, Durability, Kind, Record, Status};
 use kruxos_store::{Approval, ApprovalState, Decision, StoreError, TransitionError};
 use kruxos_types::{ApprovalId, CallError, Principal};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -127,7 +127,7 @@ impl Gateway {
             }
             for approval in unaudited {
                 self.audit
-                    .append(decision_entry(&approval), Durability::Waited)
+                    .append(decision_entry(self, &approval), Durability::Waited)
                     .await?;
                 let marked = self
                     .store
@@ -179,7 +179,7 @@ enum SettleError {
     Store(#[from] StoreError),
 }
 
-fn decision_entry(approval: &Approval) -> Record {
+fn decision_entry(gateway: &Gateway, approval: &Approval) -> Record {
     let status = match approval.state {
         ApprovalState::Approved => Status::Approved,
         ApprovalState::Rejected | ApprovalState::Cancelled => Status::Rejected,
@@ -202,9 +202,32 @@ fn decision_entry(approval: &Approval) -> Record {
     let facts = [
         ("state", json!(approval.state)),
         ("decision_reason", json!(approval.decision_reason)),
+        ("scope", json!(approval.scope)),
     ];
-    for (name, fact) in facts {
+    let [asked, edited] = edit(gateway, approval);
+    let added = [
+        ("remembered", approval.remembered.clone()),
+        ("asked_inputs", asked),
+        ("edited_inputs", edited),
+    ];
+    let added = added
+        .into_iter()
+        .filter_map(|(name, fact)| fact.map(|fact| (name, fact)));
+    for (name, fact) in facts.into_iter().chain(added) {
         entry.metadata.insert(name.to_owned(), fact);
     }
     entry
+}
+
+/// What was asked for and what runs in its place, where the operator edited it, as the log has inputs.
+fn edit(gateway: &Gateway, approval: &Approval) -> [Option<Value>; 2] {
+    let definition = gateway.catalog.get(&approval.capability);
+    let recorded = |inputs: &Value| {
+        let inputs = inputs.as_object()?;
+        Some(gateway.recorded_inputs(definition, inputs))
+    };
+    let Some(edited) = &approval.edited_inputs else {
+        return [None, None];
+    };
+    [recorded(&approval.inputs), recorded(edited)]
 }

@@ -183,10 +183,7 @@ mod tests {
         gateway.store.create_approval(new).await.unwrap();
         let panics = || panic!("on purpose");
         gateway.hooks.set(Point::ApprovedCallBegun, panics);
-        let accept = Decision::Accept {
-            by: "op".to_owned(),
-            reason: None,
-        };
+        let accept = Decision::accept("op");
         gateway.decide(&id, accept).await.unwrap();
         let patience = Duration::from_secs(30);
         let ended = gateway.await_approval(&id, &principal, patience).await;

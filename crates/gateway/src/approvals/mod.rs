@@ -1,7 +1,14 @@
 //! Held calls: a durable request, a wait that any client can leave, one decision, one execution.
 
+mod always;
 mod decide;
 mod execute;
+mod grants;
+pub(crate) mod pattern;
+pub(crate) mod remember;
+mod risk;
+
+pub(crate) use grants::{claim as granted, facts as grant_facts};
 
 use crate::call::{Admitted, CallAnswer, CallRequest, Caller, Hold};
 use crate::events::EventType;
@@ -83,14 +90,11 @@ async fn request_for(
     }
     // As it is, and not as it is shown: digests of content must be those of its intent and result.
     let recorded = gateway.recorded_inputs(Some(admitted.definition), &admitted.inputs);
-    let shown = kruxos_audit::redact(&Value::Object(admitted.inputs.clone()));
-    let shown_inputs = match shown.to_string().len() {
-        0..=MAX_SHOWN => shown,
-        _ => recorded.clone(),
-    };
+    let shown_inputs = shown_inputs(gateway, admitted.definition, &admitted.inputs);
     let preview = gateway
         .preview(caller, admitted.definition, &admitted.inputs)
         .await;
+    let risk_notes = risk::notes(admitted.definition, &admitted.inputs);
     let new = NewApproval {
         id: ApprovalId::random(),
         principal: principal.clone(),
@@ -103,7 +107,7 @@ async fn request_for(
         reason: reason(&decision),
         rule: decision,
         preview,
-        risk_notes: risk_notes(admitted.definition),
+        risk_notes,
         expires_at: expiry(gateway),
     };
     let limit = gateway.config.approval.max_pending_per_agent;
@@ -248,6 +252,15 @@ fn rejected(approval: &Approval) -> CallError {
         )
 }
 
+/// Inputs as who decides sees them: secrets hidden, and content by its size where it is long.
+pub(crate) fn shown_inputs(gateway: &Gateway, definition: &Definition, inputs: &Object) -> Value {
+    let shown = kruxos_audit::redact(&Value::Object(inputs.clone()));
+    match shown.to_string().len() {
+        0..=MAX_SHOWN => shown,
+        _ => gateway.recorded_inputs(Some(definition), inputs),
+    }
+}
+
 /// Binds a decision to exactly one call: who, what, with which inputs, under which rules.
 fn digest(
     principal: &Principal,
@@ -282,7 +295,7 @@ fn facts(approval: &Approval) -> Object {
     facts
 }
 
-fn interface(name: &str) -> Interface {
+pub(crate) fn interface(name: &str) -> Interface {
     Interface::ALL
         .into_iter()
         .find(|known| known.as_str() == name)
@@ -298,17 +311,6 @@ fn reason(decision: &Value) -> String {
     let layer = layers.iter().find(|layer| layer["layer"] == winner);
     let text = layer.and_then(|layer| layer["reason"].as_str());
     text.map_or_else(|| format!("{winner} requires approval"), str::to_owned)
-}
-
-fn risk_notes(definition: &Definition) -> Vec<String> {
-    let mut notes = Vec::new();
-    if definition.annotations.destructive {
-        notes.push("can destroy data".to_owned());
-    }
-    if definition.annotations.open_world {
-        notes.push("reaches outside this machine".to_owned());
-    }
-    notes
 }
 
 fn expiry(gateway: &Gateway) -> Option<Timestamp> {

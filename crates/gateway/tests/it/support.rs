@@ -275,10 +275,7 @@ impl World {
     }
 
     pub(crate) async fn accept(&self, id: &ApprovalId) {
-        let decision = kruxos_store::Decision::Accept {
-            by: "operator".to_owned(),
-            reason: None,
-        };
+        let decision = kruxos_store::Decision::accept("operator");
         self.gateway.decide(id, decision).await.unwrap();
     }
 }

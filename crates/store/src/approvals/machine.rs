@@ -2,11 +2,11 @@
 //! compare-and-swap; `None` means that the request was not in the state it starts from.
 
 use super::row::{self, Binding, COLUMNS, Damaged};
-use super::{Approval, ApprovalState, ClaimedApproval};
+use super::{Approval, ApprovalState, ClaimedApproval, Edit};
 use crate::seal::{Part, Sealer};
 use crate::{StoreError, db};
 use jiff::{SignedDuration, Timestamp};
-use kruxos_types::{ApprovalId, CallError, PrincipalKind};
+use kruxos_types::{ApprovalId, CallError, Object, PrincipalKind};
 use rusqlite::{Connection, Row};
 use serde_json::Value;
 
@@ -20,6 +20,9 @@ pub(crate) struct Leave {
     pub(crate) scope: Option<&'static str>,
     pub(crate) by: Option<String>,
     pub(crate) reason: Option<String>,
+    /// JSON.
+    pub(crate) remembered: Option<String>,
+    pub(crate) edit: Option<Edit>,
 }
 
 /// One request with all its parts.
@@ -42,7 +45,9 @@ pub(crate) fn leave_pending(
 ) -> Result<Option<Approval>, StoreError> {
     let sql = format!(
         "UPDATE approvals SET state = ?2, scope = ?3, decided_by = ?4, decision_reason = ?5, \
-         decided_at = ?6 WHERE id = ?1 AND state = 'pending' \
+         decided_at = ?6, remembered = ?7, \
+         sealed_inputs = CASE WHEN ?2 = 'approved' THEN sealed_inputs ELSE x'' END \
+         WHERE id = ?1 AND state = 'pending' \
          AND (expires_at IS NULL OR expires_at > ?6) RETURNING {COLUMNS}"
     );
     let now = now.as_microsecond();
@@ -51,15 +56,56 @@ pub(crate) fn leave_pending(
         scope,
         by,
         reason,
+        remembered,
+        edit,
     } = leave;
-    let params = (id.as_str(), to.as_str(), scope, by, reason, now);
+    let params = (id.as_str(), to.as_str(), scope, by, reason, now, remembered);
     let left = db::one(conn, &sql, params, |row| whole(row, sealer))?;
-    if left.is_none() {
-        let sql = "UPDATE approvals SET state = 'expired', decided_at = ?2 \
-                   WHERE id = ?1 AND state = 'pending' AND expires_at <= ?2";
-        db::run(conn, sql, (id.as_str(), now))?;
+    match (left, edit) {
+        (None, _) => {
+            let sql = "UPDATE approvals SET state = 'expired', decided_at = ?2, sealed_inputs = x'' \
+                       WHERE id = ?1 AND state = 'pending' AND expires_at <= ?2";
+            db::run(conn, sql, (id.as_str(), now))?;
+            Ok(None)
+        }
+        (Some(left), Some(edit)) => put_edit(conn, sealer, &left, edit).map(Some),
+        (left, None) => Ok(left),
     }
-    Ok(left)
+}
+
+/// Puts an operator's inputs in the place of those that were asked for.
+fn put_edit(
+    conn: &Connection,
+    sealer: &Sealer,
+    approval: &Approval,
+    edit: &Edit,
+) -> Result<Approval, StoreError> {
+    let bound = Binding::of(approval);
+    let sealed = sealer.seal(Part::Edit, bound.bound(), &edit.exact_inputs)?;
+    let sql = format!(
+        "UPDATE approvals SET edited_inputs = ?2, sealed_edit = ?3 WHERE id = ?1 RETURNING {COLUMNS}"
+    );
+    let shown = db::to_json(&edit.shown_inputs)?;
+    let params = (approval.id.as_str(), shown, sealed);
+    let edited = db::one(conn, &sql, params, |row| whole(row, sealer))?;
+    edited.ok_or_else(|| StoreError::NotFound(approval.id.to_string()))
+}
+
+/// The exact inputs of a request that has not ended.
+pub(crate) fn exact_inputs(
+    conn: &Connection,
+    sealer: &Sealer,
+    id: &ApprovalId,
+) -> Result<Option<(Approval, Object)>, StoreError> {
+    let sql = format!(
+        "SELECT sealed_inputs, sealed_edit, {COLUMNS} FROM approvals \
+         WHERE id = ?1 AND state IN ('pending', 'approved', 'executing')"
+    );
+    db::one(conn, &sql, [id.as_str()], |row| {
+        let approval = whole(row, sealer)?;
+        let inputs = row::exact_inputs(row, sealer, &Binding::of(&approval))?;
+        Ok((approval, inputs))
+    })
 }
 
 /// Whether [`expire`] would change anything.
@@ -82,7 +128,7 @@ pub(crate) fn expire(
                WHERE sealed_result IS NOT NULL AND finished_at < ?1";
     db::run(conn, sql, [results_before(now)])?;
     let sql = format!(
-        "UPDATE approvals SET state = 'expired', decided_at = ?1 \
+        "UPDATE approvals SET state = 'expired', decided_at = ?1, sealed_inputs = x'' \
          WHERE state = 'pending' AND expires_at <= ?1 RETURNING {COLUMNS}"
     );
     db::all(conn, &sql, [now.as_microsecond()], |row| {
@@ -118,7 +164,7 @@ pub(crate) fn claim(
         "UPDATE approvals SET state = 'executing' WHERE id = ?1 AND state = 'approved' \
          AND decision_audited = 1 AND NOT EXISTS (SELECT 1 FROM agents WHERE status = 'paused' \
              AND principal_kind = 'agent' AND agents.name = principal_name) \
-         RETURNING sealed_inputs, {COLUMNS}"
+         RETURNING sealed_inputs, sealed_edit, {COLUMNS}"
     );
     db::one(conn, &sql, [id.as_str()], |row| {
         let approval = whole(row, sealer)?;
@@ -146,7 +192,8 @@ pub(crate) fn finish(
     };
     let sealed = sealer.seal(Part::Result, Binding::of(&current).bound(), result)?;
     let sql = format!(
-        "UPDATE approvals SET state = ?2, sealed_result = ?3, finished_at = ?4 \
+        "UPDATE approvals SET state = ?2, sealed_result = ?3, finished_at = ?4, \
+         sealed_inputs = x'', sealed_edit = NULL \
          WHERE id = ?1 AND state = 'executing' RETURNING {COLUMNS}"
     );
     let params = (id.as_str(), to.as_str(), sealed, now.as_microsecond());
@@ -213,8 +260,9 @@ fn in_state(
     sealer: &Sealer,
     state: ApprovalState,
 ) -> Result<Vec<(Approval, bool)>, StoreError> {
-    let sql =
-        format!("SELECT sealed_inputs, {COLUMNS} FROM approvals WHERE state = ?1 ORDER BY seq");
+    let sql = format!(
+        "SELECT sealed_inputs, sealed_edit, {COLUMNS} FROM approvals WHERE state = ?1 ORDER BY seq"
+    );
     db::all(conn, &sql, [state.as_str()], |row| {
         let approval = row::approval(row, sealer, Damaged::Blank)?;
         let readable = row::exact_inputs(row, sealer, &Binding::of(&approval)).is_ok();
@@ -232,8 +280,9 @@ pub(crate) fn forget(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE approvals SET state = 'cancelled', decision_audited = 0, decision_reason = ?3, \
-               decided_at = coalesce(decided_at, ?4) \
+               sealed_inputs = x'', sealed_edit = NULL, decided_at = coalesce(decided_at, ?4) \
                WHERE principal_kind = ?1 AND principal_name = ?2 AND state IN ('pending', 'approved')";
+    crate::grants::forget(conn, kind, name)?;
     let kind = kind.as_str();
     db::run(conn, sql, (kind, name, why, now.as_microsecond()))?;
     let sql =

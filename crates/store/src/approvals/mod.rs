@@ -9,9 +9,10 @@ mod row;
 mod transitions;
 
 pub(crate) use machine::forget;
+pub(crate) use row::principal as principal_of;
 pub use transitions::Requested;
 
-use crate::StoreError;
+use crate::{NewGrant, StoreError};
 use jiff::Timestamp;
 use kruxos_types::{ApprovalId, Object, Principal};
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,10 @@ pub struct Approval {
     pub decided_at: Option<Timestamp>,
     pub decision_reason: Option<String>,
     pub scope: Option<String>,
+    /// What runs in the place of `inputs`, where the operator edited them; redacted like those.
+    pub edited_inputs: Option<Value>,
+    /// What the decision remembers beyond this call: the grant, or the rule that was written.
+    pub remembered: Option<Value>,
     /// The result or structured error once executed; kept for a week.
     pub result: Option<Value>,
     /// Whether the result was handed to the agent.
@@ -85,11 +90,66 @@ pub struct NewApproval {
 }
 
 /// What an operator decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Decision {
-    Accept { by: String, reason: Option<String> },
-    Reject { by: String, reason: Option<String> },
+    Accept {
+        by: String,
+        reason: Option<String>,
+        remember: Remember,
+        /// Runs in the place of what was asked for.
+        edit: Option<Edit>,
+    },
+    Reject {
+        by: String,
+        reason: Option<String>,
+    },
+}
+
+/// How far a decision reaches.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Remember {
+    /// This call only.
+    Once,
+    /// Calls that a grant covers, stored with the decision.
+    Grant(Box<NewGrant>),
+    /// A rule in the agent's policy file, which the caller writes; the value says which.
+    Always(Value),
+}
+
+/// Inputs that an operator put in the place of those that were asked for.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Edit {
+    /// Sealed at rest.
+    pub exact_inputs: Object,
+    /// Shown; redacted by the caller.
+    pub shown_inputs: Value,
+}
+
+impl Decision {
+    /// Yes to this call, as it was asked for.
+    #[must_use]
+    pub fn accept(by: &str) -> Decision {
+        Decision::Accept {
+            by: by.to_owned(),
+            reason: None,
+            remember: Remember::Once,
+            edit: None,
+        }
+    }
+}
+
+impl Remember {
+    /// The scope as it is stored and shown.
+    #[must_use]
+    pub fn scope(&self) -> &'static str {
+        match self {
+            Remember::Once => "once",
+            Remember::Grant(grant) => grant.scope.as_str(),
+            Remember::Always(_) => "always",
+        }
+    }
 }
 
 /// A compare-and-swap that lost.
@@ -120,7 +180,7 @@ impl ClaimedApproval {
         &self.approval
     }
 
-    /// The inputs that were approved, byte for byte.
+    /// The inputs that were approved, byte for byte: those that were asked for, or the operator's.
     #[must_use]
     pub fn exact_inputs(&self) -> &Object {
         &self.exact_inputs

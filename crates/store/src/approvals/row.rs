@@ -10,7 +10,7 @@ use serde_json::Value;
 /// What of a row [`approval`] reads.
 pub(super) const COLUMNS: &str = "id, principal_kind, principal_name, session_id, interface, \
     capability, shown_inputs, digest, reason, rule, risk_notes, created_at, expires_at, state, \
-    decided_by, decided_at, decision_reason, scope, result_taken, sealed_preview, sealed_result";
+    decided_by, decided_at, decision_reason, scope, edited_inputs, remembered, result_taken, sealed_preview, sealed_result";
 
 /// What to do with a sealed part that does not open, as after the key was replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,8 @@ pub(super) fn approval(
         decided_at: db::optional_time(row, "decided_at")?,
         decision_reason: row.get("decision_reason")?,
         scope: row.get("scope")?,
+        edited_inputs: optional_json(row, "edited_inputs")?,
+        remembered: optional_json(row, "remembered")?,
         result: None,
         result_taken: row.get("result_taken")?,
     };
@@ -108,14 +110,24 @@ pub(super) fn approval(
     Ok(approval)
 }
 
-/// The exact inputs of a request, from a row that has `sealed_inputs` too.
+/// The exact inputs of a request, as they were asked for or as the operator edited them, from a row that
+/// has `sealed_inputs` and `sealed_edit` too.
 pub(super) fn exact_inputs(
     row: &Row<'_>,
     sealer: &Sealer,
     binding: &Binding,
 ) -> Result<Object, StoreError> {
+    if let Some(edit) = row.get::<_, Option<Vec<u8>>>("sealed_edit")? {
+        return sealer.open(Part::Edit, binding.bound(), &edit);
+    }
     let sealed: Vec<u8> = row.get("sealed_inputs")?;
     sealer.open(Part::Inputs, binding.bound(), &sealed)
+}
+
+fn optional_json(row: &Row<'_>, column: &str) -> Result<Option<Value>, StoreError> {
+    let text = row.get_ref(column)?.as_bytes_or_null();
+    let text = text.map_err(|_| db::wrong_type(column))?;
+    text.map(|text| db::from_json(text, column)).transpose()
 }
 
 fn open_part(
@@ -134,7 +146,7 @@ fn open_part(
         .transpose()
 }
 
-fn principal(row: &Row<'_>) -> Result<Principal, StoreError> {
+pub(crate) fn principal(row: &Row<'_>) -> Result<Principal, StoreError> {
     let column = "principal_kind";
     let kind = row
         .get_ref(column)?

@@ -3,11 +3,13 @@
 use super::machine::{self, Leave};
 use super::queries;
 use super::row::Binding;
-use super::{Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, TransitionError};
+use super::{
+    Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, Remember, TransitionError,
+};
 use crate::seal::{Part, Sealer};
-use crate::{Store, StoreError, db};
+use crate::{Store, StoreError, db, grants};
 use jiff::Timestamp;
-use kruxos_types::ApprovalId;
+use kruxos_types::{ApprovalId, Object};
 use rusqlite::{Connection, ToSql};
 use serde_json::Value;
 
@@ -139,20 +141,59 @@ impl Store {
         id: &ApprovalId,
         decision: Decision,
     ) -> Result<Approval, TransitionError> {
-        let (to, scope, by, reason) = match decision {
-            Decision::Accept { by, reason } => (ApprovalState::Approved, Some("once"), by, reason),
-            Decision::Reject { by, reason } => (ApprovalState::Rejected, None, by, reason),
+        let leave = |to, by, reason| Leave {
+            to,
+            scope: None,
+            by: Some(by),
+            reason,
+            remembered: None,
+            edit: None,
         };
-        self.leave(
-            id,
-            Leave {
-                to,
-                scope,
-                by: Some(by),
+        let (leave, grant) = match decision {
+            Decision::Reject { by, reason } => (leave(ApprovalState::Rejected, by, reason), None),
+            Decision::Accept {
+                by,
                 reason,
-            },
-        )
+                remember,
+                edit,
+            } => {
+                let scope = Some(remember.scope());
+                let (remembered, grant) = match remember {
+                    Remember::Once => (None, None),
+                    Remember::Always(rule) => (Some(rule), None),
+                    Remember::Grant(grant) => (Some(grant.told()), Some(*grant)),
+                };
+                let leave = Leave {
+                    scope,
+                    remembered: remembered.as_ref().map(db::to_json).transpose()?,
+                    edit,
+                    ..leave(ApprovalState::Approved, by, reason)
+                };
+                (leave, grant)
+            }
+        };
+        let clock = self.0.clock.clone();
+        self.swap(id, move |conn, id, sealer| {
+            let now = db::now(&*clock);
+            let left = machine::leave_pending(conn, sealer, id, &leave, now)?;
+            if let (Some(approval), Some(grant)) = (&left, &grant) {
+                grants::insert(conn, sealer, approval, grant, now)?;
+            }
+            Ok(left)
+        })
         .await
+    }
+
+    /// A request that has not ended, with the exact inputs that it is about.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn approval_inputs(
+        &self,
+        id: &ApprovalId,
+    ) -> Result<Option<(Approval, Object)>, StoreError> {
+        let sealer = &self.0.sealer;
+        self.point(|conn| machine::exact_inputs(conn, sealer, id))
     }
 
     /// `pending → cancelled`, unless it expired before `now` (then it becomes `expired` and this
@@ -169,6 +210,8 @@ impl Store {
                 scope: None,
                 by: None,
                 reason: None,
+                remembered: None,
+                edit: None,
             },
         )
         .await
@@ -303,6 +346,8 @@ fn pending(new: NewApproval, created_at: Timestamp, expires_at: Option<Timestamp
         decided_at: None,
         decision_reason: None,
         scope: None,
+        edited_inputs: None,
+        remembered: None,
         result: None,
         result_taken: false,
     }

@@ -148,6 +148,8 @@ impl World {
                 scope: None,
                 by: Some("ann".to_owned()),
                 reason: None,
+                remembered: None,
+                edit: None,
             };
             machine::leave_pending(conn, sealer, id, &leave, now)
                 .unwrap()

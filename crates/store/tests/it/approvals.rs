@@ -1,7 +1,7 @@
 use crate::bed::{Bed, name, new_agent, new_approval, options};
 use kruxos_store::{
-    AgentStatus, Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, Requested, Store,
-    StoreError, TransitionError,
+    AgentStatus, Approval, ApprovalState, ClaimedApproval, Decision, NewApproval, Remember,
+    Requested, Store, StoreError, TransitionError,
 };
 use kruxos_types::{ApprovalId, CallError, Principal};
 use serde_json::json;
@@ -11,6 +11,8 @@ fn accept(by: &str) -> Decision {
     Decision::Accept {
         by: by.to_owned(),
         reason: Some("fine".to_owned()),
+        remember: Remember::Once,
+        edit: None,
     }
 }
 

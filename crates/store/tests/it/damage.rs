@@ -53,7 +53,7 @@ fn a_newer_schema_is_refused_and_not_touched() {
             error,
             StoreError::NewerSchema {
                 found: 999,
-                known: 5
+                known: 6
             }
         ),
         "{error:?}"

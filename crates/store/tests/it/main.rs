@@ -8,6 +8,7 @@ mod bed;
 mod boxes;
 mod damage;
 mod durability;
+mod grants;
 mod mounts;
 mod state;
 mod state_model;
