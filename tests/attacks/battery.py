@@ -145,6 +145,14 @@ async def files(agent):
     report(13, "a file that grows", f"{len(got.get('content', ''))} bytes", len(got.get("content", "")) == 1000)
     got = await agent.sh("mv ok.txt /usr/ 2>&1; touch /x /usr/y 2>&1; cp ok.txt copy.txt && echo twin")
     report(20, "writing to the system", got, "Read-only" in got and got.endswith("twin"), "twin" if "twin" in got else "no")
+    twin = await agent.payload("unnamed", "/workspace")
+    for where in ("/tmp", "/usr", "/"):
+        got = await agent.payload("unnamed", where)
+        report(15, f"O_TMPFILE and linkat into {where}", got, got in REFUSED | {"EXDEV", "EROFS"}, twin, twin == "ok")
+    twin = await agent.payload("rename", "/workspace/renamed")
+    for target in ("/tmp/renamed", "/workspace", "/etc/hosts", "/.kruxos/trash/x", "/mnt/x"):
+        got = await agent.payload("rename", target)
+        report(16, f"rename over {target}", got, got in REFUSED | {"EXDEV", "EROFS", "EBUSY", "EISDIR", "ENOENT"}, twin, twin == "ok")
     got = await agent.payload("xattr")
     report(19, "file capabilities", got, got in REFUSED | {"ENOTSUP"}, await agent.sh("chmod 755 ok.txt && echo ok"))
     got = await agent.payload("bytes", 200)
