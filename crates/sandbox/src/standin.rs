@@ -14,8 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -161,6 +163,20 @@ impl Tree {
         }
     }
 
+    /// Bytes on the disk `device` (`st_dev`) of regular files that the tree has open and that no directory
+    /// names, each counted once.
+    ///
+    /// # Errors
+    /// As [`Tree::sample`].
+    pub fn unnamed_bytes(&self, device: u64) -> io::Result<u64> {
+        let mut seen = HashMap::new();
+        for pid in self.members()? {
+            Process(pid).unnamed(device, &mut seen);
+        }
+        let sum = |sum: u64, bytes: &u64| sum.saturating_add(*bytes);
+        Ok(seen.values().fold(0, sum))
+    }
+
     fn exact_memory(&self) -> io::Result<u64> {
         let members = self.members()?.into_iter();
         Ok(members.map(|pid| Process(pid).exact_memory()).sum())
@@ -234,6 +250,22 @@ impl Fields {
 }
 
 impl Process {
+    /// Adds its open regular files without a name, by inode.
+    fn unnamed(&self, device: u64, seen: &mut HashMap<u64, u64>) {
+        let Ok(open) = fs::read_dir(format!("/proc/{}/fd", self.0)) else {
+            return;
+        };
+        for descriptor in open.flatten() {
+            // Through the descriptor itself, whatever its name was. What was closed meanwhile is left out.
+            let Ok(file) = fs::metadata(descriptor.path()) else {
+                continue;
+            };
+            if file.is_file() && file.nlink() == 0 && file.dev() == device {
+                seen.insert(file.ino(), file.blocks().saturating_mul(512));
+            }
+        }
+    }
+
     fn read(self, name: &str) -> Option<String> {
         fs::read_to_string(PathBuf::from(format!("/proc/{}/{name}", self.0))).ok()
     }

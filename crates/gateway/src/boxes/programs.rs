@@ -100,8 +100,9 @@ async fn watch_quota(
         tokio::time::sleep(LOOK_EVERY).await;
         match running.upgrade() {
             Some(running) if running.ended().is_none() => {
-                if let Some(limit) = quota.passed().await {
-                    over_quota.store(limit, Ordering::Relaxed);
+                let unnamed = unnamed_bytes(&quota, &running).await;
+                if let Some(full) = quota.passed(unnamed).await {
+                    over_quota.store(full.bytes(), Ordering::Relaxed);
                     // It fails only if the program has just ended.
                     running.signal(SIGKILL).ok();
                     return;
@@ -110,6 +111,17 @@ async fn watch_quota(
             _ => return,
         }
     }
+}
+
+/// What a program holds of files that have no name any more, or never had one: no walk through the
+/// workspace finds them.
+async fn unnamed_bytes(quota: &Quota, running: &Arc<client::Running>) -> u64 {
+    let Some(disk) = quota.disk() else {
+        return 0;
+    };
+    let running = running.clone();
+    let looked = tokio::task::spawn_blocking(move || running.unnamed_bytes(disk));
+    looked.await.ok().and_then(Result::ok).unwrap_or(0)
 }
 
 /// The variables by which most programs find a proxy; what the caller set itself stays.

@@ -18,8 +18,12 @@ const FRESH: Duration = Duration::from_secs(5);
 const WORTH: u32 = 20;
 /// Entries that are counted; a workspace with more is said to be over.
 const MAX_ENTRIES: u64 = 2_000_000;
-/// Levels that are gone down; the handlers refuse paths far shorter.
+/// Levels that are gone down; a workspace with more is said to be over.
 const MAX_DEPTH: usize = 512;
+/// What agents leave free of a disk, for the gateway's own data and everybody else's: this many bytes, or
+/// this part of a small disk. What no walk finds, as a file that is mapped and has no name, ends here.
+const KEPT_FREE: u64 = 512 << 20;
+const KEPT_PART: u64 = 20;
 /// `st_blocks` is in units of this many bytes (stat(3type)).
 const BLOCK: u64 = 512;
 
@@ -49,10 +53,23 @@ impl Quota {
         }
     }
 
-    /// The bound, if it is passed.
-    pub(super) async fn passed(&self) -> Option<u64> {
-        let limit = self.limit?;
-        (self.bytes(limit).await >= limit).then_some(limit)
+    /// The bound that is passed: the workspace's, with `besides` added to what is in it, or the disk's.
+    pub(super) async fn passed(&self, besides: u64) -> Option<Full> {
+        if let Some(limit) = self.limit
+            && self.bytes(limit).await.saturating_add(besides) >= limit
+        {
+            return Some(Full::Workspace(limit));
+        }
+        let (free, kept) = free(&self.workspace)?;
+        (free < kept).then_some(Full::Disk(kept))
+    }
+
+    /// The disk of a workspace that has a bound (`st_dev`): what a program holds there without a name counts.
+    pub(super) fn disk(&self) -> Option<u64> {
+        self.limit?;
+        rustix::fs::stat(&self.workspace)
+            .ok()
+            .map(|stat| stat.st_dev)
     }
 
     /// Refuses what may add to a workspace that is full.
@@ -60,15 +77,23 @@ impl Quota {
     /// # Errors
     /// `ResourceExhausted` with the bound.
     pub(super) async fn check(&self) -> Result<(), CallError> {
-        let Some(limit) = self.passed().await else {
-            return Ok(());
+        let (resource, limit, way_out) = match self.passed(0).await {
+            None => return Ok(()),
+            Some(Full::Workspace(limit)) => (
+                "bytes in the workspace",
+                limit,
+                "Delete what is not needed, or ask the operator for more (sandbox.workspace_mb).",
+            ),
+            Some(Full::Disk(kept)) => (
+                "bytes that stay free on the disk",
+                kept,
+                "Delete what is not needed; the operator may have to make room on the disk.",
+            ),
         };
         Err(CallError::new(ErrorType::ResourceExhausted)
-            .with("resource", "bytes in the workspace")
+            .with("resource", resource)
             .with("limit", limit)
-            .detail(
-                "Delete what is not needed, or ask the operator for more (sandbox.workspace_mb).",
-            ))
+            .detail(way_out))
     }
 
     async fn bytes(&self, limit: u64) -> u64 {
@@ -95,6 +120,31 @@ impl Quota {
         });
         bytes
     }
+}
+
+/// A bound that is passed, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// What the workspace may hold.
+    Workspace(u64),
+    /// What stays free on its disk.
+    Disk(u64),
+}
+
+impl Full {
+    pub(super) fn bytes(self) -> u64 {
+        match self {
+            Full::Workspace(bytes) | Full::Disk(bytes) => bytes,
+        }
+    }
+}
+
+/// What is free on the disk of a directory, and what has to stay so.
+fn free(directory: &Path) -> Option<(u64, u64)> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    let all = disk.f_blocks.saturating_mul(disk.f_frsize);
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    Some((free, KEPT_FREE.min(all / KEPT_PART)))
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -132,13 +182,17 @@ fn below(
         };
         bytes = bytes.saturating_add(u64::try_from(stat.st_blocks).unwrap_or(0) * BLOCK);
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if is_directory
-            && stat.st_dev == device
-            && depth < MAX_DEPTH
-            && let Ok(inner) = rustix::fs::openat(directory, name, DIRECTORY, Mode::empty())
-        {
-            bytes = bytes.saturating_add(below(inner.as_fd(), device, left, depth + 1)?);
+        if !is_directory || stat.st_dev != device {
+            continue;
         }
+        let inner = match rustix::fs::openat(directory, name, DIRECTORY, Mode::empty()) {
+            Ok(inner) if depth < MAX_DEPTH => inner,
+            // It has just gone.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            // What is hidden from the count, by depth or by its mode, counts as too much.
+            Ok(_) | Err(_) => return Ok(u64::MAX),
+        };
+        bytes = bytes.saturating_add(below(inner.as_fd(), device, left, depth + 1)?);
     }
     Ok(bytes)
 }
@@ -158,6 +212,19 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), directory.path().join("link")).unwrap();
         let bytes = measure(directory.path()).unwrap();
         assert!((1 << 20..2 << 20).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn what_is_hidden_from_the_count_is_too_much() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut deep = rustix::fs::open(directory.path(), DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..MAX_DEPTH {
+            rustix::fs::mkdirat(&deep, "d", Mode::RWXU).unwrap();
+            deep = rustix::fs::openat(&deep, "d", DIRECTORY, Mode::empty()).unwrap();
+        }
+        assert!(measure(directory.path()).unwrap() < u64::MAX);
+        rustix::fs::mkdirat(&deep, "d", Mode::RWXU).unwrap();
+        assert_eq!(measure(directory.path()).unwrap(), u64::MAX);
     }
 
     #[tokio::test]

@@ -103,6 +103,17 @@ fn floods_and_bombs_are_bounded_and_reported() {
 }
 
 #[test]
+fn files_without_a_name_count_too() {
+    let mut stage = Stage::with_environment(&[("KRUXOS_SANDBOX__WORKSPACE_MB", "4")]);
+    let line = "exec 3>big; rm big; head -c 100000000 /dev/zero >&3; exec sleep 600";
+    let inputs = json!({"command": "sh", "args": ["-c", line], "timeout": 100});
+    let error = stage.refused("process.run", inputs);
+    assert_eq!(error["error_type"], "ResourceLimitExceeded", "{error}");
+    assert_eq!(error["context"]["resource"], "disk", "{error}");
+    stage.done("filesystem.write", json!({"path": "a", "content": "a"}));
+}
+
+#[test]
 fn a_full_workspace_takes_no_more_until_something_is_deleted() {
     let mut stage = Stage::with_environment(&[("KRUXOS_SANDBOX__WORKSPACE_MB", "4")]);
     let line = "head -c 100000000 /dev/zero > big; exec sleep 600";

@@ -15,8 +15,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::unix::pipe;
 use tokio::sync::{oneshot, watch};
@@ -245,6 +245,16 @@ impl Running {
     pub fn sample(&self) -> io::Result<crate::standin::Sample> {
         let pid = self.shared.pid().ok_or(io::ErrorKind::NotFound)?;
         Tree::of(pid).sample()
+    }
+
+    /// Bytes on the disk `device` (`st_dev`) of the files that its processes have open and that have no
+    /// name; for programs that run.
+    ///
+    /// # Errors
+    /// As [`Running::sample`].
+    pub fn unnamed_bytes(&self, device: u64) -> io::Result<u64> {
+        let pid = self.shared.pid().ok_or(io::ErrorKind::NotFound)?;
+        Tree::of(pid).unnamed_bytes(device)
     }
 
     /// Sends a signal (a number of signal(7)) to its process group; `SIGKILL` to everything it started.
