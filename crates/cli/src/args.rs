@@ -303,6 +303,13 @@ pub(crate) enum Approve {
     Accept(Decision),
     /// Refuse a request
     Reject(Decision),
+    /// See requests as they come, read what each would change, and decide with a key; with --json
+    /// one line for each change
+    Watch {
+        /// Only requests of this agent
+        #[arg(long, value_name = "AGENT")]
+        agent: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

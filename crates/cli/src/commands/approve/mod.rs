@@ -1,5 +1,7 @@
 //! `approve …`.
 
+mod watch;
+
 use super::{Cx, items, text, text_or, time};
 use crate::args::{Approve, Decision};
 use crate::client::Url;
@@ -41,6 +43,7 @@ pub(super) async fn run(cx: &Cx<'_>, command: Approve) -> Result<(), Failure> {
         Approve::Accept(decision) => {
             decide(cx, &decision, "accept", "is approved and runs now").await
         }
+        Approve::Watch { agent } => watch::run(cx, agent.as_deref()).await,
         Approve::Reject(decision) => decide(cx, &decision, "reject", "is rejected").await,
     }
 }
