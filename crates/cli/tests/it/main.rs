@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agents;
+mod approve_watch;
 mod calls;
 mod files;
 mod help;
 mod log;
 mod socket;
 mod support;
+mod terminal;
 mod without;

@@ -42,7 +42,7 @@ impl World {
         World::on(directory)
     }
 
-    fn on(directory: TempDir) -> World {
+    pub(crate) fn on(directory: TempDir) -> World {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -96,6 +96,13 @@ impl World {
         assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.stdout, ran.stderr);
         serde_json::from_str(&ran.stdout)
             .unwrap_or_else(|e| panic!("{arguments:?}: {e}: {}", ran.stdout))
+    }
+
+    /// Makes every write of a file wait for a person.
+    pub(crate) fn hold_writes(&self) {
+        let policy = "name: org\nversion: \"1.0\"\ncapabilities:\n  filesystem.write: {tier: approval_required, reason: look first}\n";
+        std::fs::write(self.data_dir().join("policies/org.yaml"), policy).unwrap();
+        let _reload = self.runtime.block_on(self.gateway.reload_policy());
     }
 
     /// Starts a command that does not end by itself.

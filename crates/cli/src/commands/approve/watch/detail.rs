@@ -3,8 +3,8 @@
 //! Nothing is cut off: lines wrap, and what an agent wrote shows its hidden characters as escapes or loses
 //! them, so that what is read is what runs.
 
-use crate::commands::{items, text, text_or};
 use super::request::Request;
+use crate::commands::{items, text, text_or};
 use crate::{clean, span};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -52,7 +52,7 @@ pub(super) fn lines(request: &Request, now: Timestamp, width: usize) -> Vec<Line
         lines: Vec::new(),
     };
     let document = &request.document;
-    facts(&mut page, request, now);
+    first(&mut page, request);
     preview(&mut page, &document["preview"]);
     page.title("Exact inputs, secrets hidden");
     let inputs = serde_json::to_string_pretty(&document["inputs"]).unwrap_or_default();
@@ -60,6 +60,7 @@ pub(super) fn lines(request: &Request, now: Timestamp, width: usize) -> Vec<Line
         page.put(Tone::Plain, line);
     }
     said(&mut page, document);
+    rest(&mut page, request, now);
     page.lines
 }
 
@@ -77,25 +78,19 @@ pub(super) fn essence(request: &Request, width: usize) -> Vec<Line> {
     if preview["argv"].is_array() {
         arguments(&mut page, preview);
     } else if !diff(&mut page, preview) {
-        page.put(Tone::Plain, &clean::json(&request.document["inputs"].to_string()));
+        page.put(
+            Tone::Plain,
+            &clean::json(&request.document["inputs"].to_string()),
+        );
     }
     page.lines
 }
 
-fn facts(page: &mut Page, request: &Request, now: Timestamp) {
+/// What a person asks first: who, why, and what is to be feared.
+fn first(page: &mut Page, request: &Request) {
     let document = &request.document;
-    page.fact("request", &request.id);
-    let session = text(&document["session_id"]);
-    page.fact("from", &format!("{}, session {session}", request.who()));
-    page.fact("capability", &request.capability);
+    page.fact("from", &request.who());
     page.fact("why it waits", &text(&document["reason"]));
-    page.fact("rule", &rule(&document["rule"]));
-    page.fact("asked", &crate::commands::time(&document["created_at"]));
-    let expires = match request.left(now) {
-        None => "never".to_owned(),
-        Some(left) => format!("in {}", span::show(left)),
-    };
-    page.fact("expires", &expires);
     for note in items(&document["risk_notes"]) {
         page.warn("risk", &text(note));
     }
@@ -105,6 +100,21 @@ fn facts(page: &mut Page, request: &Request, now: Timestamp) {
             "what it is about has changed since this preview was made",
         );
     }
+}
+
+fn rest(page: &mut Page, request: &Request, now: Timestamp) {
+    let document = &request.document;
+    page.title("Request");
+    page.fact("id", &request.id);
+    page.fact("capability", &request.capability);
+    page.fact("session", &text(&document["session_id"]));
+    page.fact("rule", &rule(&document["rule"]));
+    page.fact("asked", &crate::commands::time(&document["created_at"]));
+    let expires = match request.left(now) {
+        None => "never".to_owned(),
+        Some(left) => format!("in {}", span::show(left)),
+    };
+    page.fact("expires", &expires);
 }
 
 /// The layer that decided, with its file and line.
@@ -282,7 +292,10 @@ mod tests {
             40,
         );
         let (_, said) = shown.split_once("The agent says").unwrap();
-        assert!(said.ends_with("\n| trust me\n| Exact inputs"), "{said}");
+        assert!(
+            said.contains("\n| trust me\n| Exact inputs\n\nRequest\n"),
+            "{said}"
+        );
     }
 
     #[test]

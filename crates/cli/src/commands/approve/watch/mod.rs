@@ -24,11 +24,11 @@ pub(super) async fn run(cx: &Cx<'_>, agent: Option<&str>) -> Result<(), Failure>
         return Err(tui::print(cx, agent).await);
     }
     if !cx.out.is_terminal() || !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(
-            "`approve watch` needs a terminal for its screen and its keys",
-        )
-        .hint("Add --json for one JSON object for each change, which works in a pipe.")
-        .hint("Or see what waits now: kruxos approve list"));
+        return Err(
+            Failure::usage("`approve watch` needs a terminal for its screen and its keys")
+                .hint("Add --json for one JSON object for each change, which works in a pipe.")
+                .hint("Or see what waits now: kruxos approve list"),
+        );
     }
     tui::run(cx, agent).await
 }

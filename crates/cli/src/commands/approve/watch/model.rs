@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// What happens to the model.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Message {
     Key(KeyEvent),
     Paste(String),
@@ -57,9 +57,14 @@ pub(super) enum Effect {
 pub(super) enum Mode {
     Browse,
     /// Whether this request shall really run.
-    Confirm { id: String },
+    Confirm {
+        id: String,
+    },
     /// Why this request is refused.
-    Reason { id: String, editor: Editor },
+    Reason {
+        id: String,
+        editor: Editor,
+    },
     Help,
 }
 
@@ -141,6 +146,11 @@ impl Model {
         }
     }
 
+    /// The terminal's size, in columns and rows, that everything is laid out for.
+    pub(super) fn size(&self) -> (u16, u16) {
+        self.size
+    }
+
     pub(super) fn areas(&self) -> Areas {
         layout::areas(self.size.0, self.size.1, self.requests.len())
     }
@@ -167,7 +177,7 @@ impl Model {
     }
 
     fn last_top(&self) -> usize {
-        let height = usize::from(self.areas().detail.height);
+        let height = usize::from(self.areas().detail.height.max(1));
         self.detail().len().saturating_sub(height)
     }
 

@@ -45,8 +45,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
 /// A box of that many lines in the middle; answers what is inside.
 fn open(frame: &mut Frame<'_>, theme: Theme, title: &str, lines: usize) -> Rect {
     let whole = frame.area();
-    let width = whole.width.saturating_sub(4).min(MAX_WIDTH).max(whole.width.min(36));
-    let height = u16::try_from(lines + 2).unwrap_or(u16::MAX).min(whole.height);
+    let width = whole
+        .width
+        .saturating_sub(4)
+        .min(MAX_WIDTH)
+        .max(whole.width.min(36));
+    let height = u16::try_from(lines + 2)
+        .unwrap_or(u16::MAX)
+        .min(whole.height);
     let area = Rect {
         x: (whole.width - width) / 2,
         y: (whole.height - height) / 2,
@@ -63,7 +69,13 @@ fn open(frame: &mut Frame<'_>, theme: Theme, title: &str, lines: usize) -> Rect 
 
 fn inner_width(frame: &Frame<'_>) -> usize {
     let whole = frame.area().width;
-    usize::from(whole.saturating_sub(4).min(MAX_WIDTH).max(whole.min(36)).saturating_sub(2))
+    usize::from(
+        whole
+            .saturating_sub(4)
+            .min(MAX_WIDTH)
+            .max(whole.min(36))
+            .saturating_sub(2),
+    )
 }
 
 fn help(frame: &mut Frame<'_>, theme: Theme) {
@@ -90,17 +102,34 @@ fn confirm(frame: &mut Frame<'_>, model: &Model, theme: Theme, request: &Request
         &format!("{} by {}", request.capability, request.who()),
         width,
     ))];
-    lines.extend(what.into_iter().map(|line| Line::styled(line.text, theme.tone(line.tone))));
+    lines.extend(
+        what.into_iter()
+            .map(|line| Line::styled(line.text, theme.tone(line.tone))),
+    );
     let warnings = [
-        (unseen > 0, format!("{unseen} lines about it were not on the screen.")),
-        (request.is_stale(), "Its target has changed since the preview.".to_owned()),
-        (request.is_opaque(), "Not all of it can be inspected.".to_owned()),
+        (
+            unseen > 0,
+            format!("{unseen} lines about it were not on the screen."),
+        ),
+        (
+            request.is_stale(),
+            "Its target has changed since the preview.".to_owned(),
+        ),
+        (
+            request.is_opaque(),
+            "Not all of it can be inspected.".to_owned(),
+        ),
     ];
     for (_, words) in warnings.into_iter().filter(|(holds, _)| *holds) {
         lines.push(Line::styled(cut(&words, width), theme.tone(Tone::Warn)));
     }
     lines.push(Line::styled("y approve   n back", theme.bold()));
-    let inside = open(frame, theme, &format!("Approve {}?", request.id), lines.len());
+    let inside = open(
+        frame,
+        theme,
+        &format!("Approve {}?", request.id),
+        lines.len(),
+    );
     frame.render_widget(Paragraph::new(lines), inside);
 }
 
@@ -109,13 +138,19 @@ fn reason(frame: &mut Frame<'_>, theme: Theme, request: &Request, editor: &Edito
     let width = usize::from(inside.width);
     let (typed, column) = editor.window(width.saturating_sub(2));
     let lines = vec![
-        Line::raw(cut(&format!("{} by {}", request.capability, request.who()), width)),
+        Line::raw(cut(
+            &format!("{} by {}", request.capability, request.who()),
+            width,
+        )),
         Line::raw(cut("Why? The agent reads it; it may be empty.", width)),
         Line::raw(format!("> {typed}")),
         Line::styled(cut("Enter reject   Esc back", width), theme.bold()),
     ];
     frame.render_widget(Paragraph::new(lines), inside);
     let column = u16::try_from(column + 2).unwrap_or(u16::MAX);
-    let x = inside.x.saturating_add(column).min(inside.right().saturating_sub(1));
+    let x = inside
+        .x
+        .saturating_add(column)
+        .min(inside.right().saturating_sub(1));
     frame.set_cursor_position(Position::new(x, inside.y + 2));
 }

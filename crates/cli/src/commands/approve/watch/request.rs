@@ -1,7 +1,7 @@
 //! A request as the list and the detail pane need it.
 
-use crate::commands::text;
 use crate::clean;
+use crate::commands::text;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -33,7 +33,11 @@ impl Request {
 
     /// The caller with its sort, such as `agent coder`.
     pub(super) fn who(&self) -> String {
-        format!("{} {}", text(&self.document["principal"]["type"]), self.agent)
+        format!(
+            "{} {}",
+            text(&self.document["principal"]["type"]),
+            self.agent
+        )
     }
 
     /// Seconds since it was made.

@@ -32,6 +32,9 @@ pub(super) async fn run(cx: &Cx<'_>, agent: Option<&str>) -> Result<(), Failure>
         first = changed.recv() => first,
     };
     let mut signals = Signals::new()?;
+    // crossterm loses this one where a key comes at the same moment; the size itself is looked at before
+    // each drawing.
+    let mut resized = signal(SignalKind::window_change())?;
     let theme = Theme {
         color: cx.out.color(),
     };
@@ -50,7 +53,13 @@ pub(super) async fn run(cx: &Cx<'_>, agent: Option<&str>) -> Result<(), Failure>
                 None => {}
             }
         }
-        screen.terminal.draw(|frame| view::draw(frame, &model, theme))?;
+        let size = screen.terminal.size()?;
+        if model.size() != (size.width, size.height) {
+            model.update(Message::Resize(size.width, size.height));
+        }
+        screen
+            .terminal
+            .draw(|frame| view::draw(frame, &model, theme))?;
         model.drawn();
         next = tokio::select! {
             ended = &mut feed => return Err(ended),
@@ -60,6 +69,7 @@ pub(super) async fn run(cx: &Cx<'_>, agent: Option<&str>) -> Result<(), Failure>
                 Some(event) => heard(event?),
                 None => return Err(Failure::failed("the terminal is gone")),
             },
+            _ = resized.recv() => None,
             _ = ticks.tick() => Some(Message::Tick(SystemClock.now())),
             () = signals.any() => {
                 drop(screen);
@@ -73,8 +83,7 @@ fn heard(event: Event) -> Option<Message> {
     match event {
         Event::Key(key) => Some(Message::Key(key)),
         Event::Paste(text) => Some(Message::Paste(text)),
-        Event::Resize(width, height) => Some(Message::Resize(width, height)),
-        Event::FocusGained | Event::FocusLost | Event::Mouse(_) => None,
+        Event::Resize(..) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) => None,
     }
 }
 

@@ -130,9 +130,7 @@ fn notice_line(model: &Model, theme: Theme) -> Line<'static> {
         return Line::styled(words, theme.tone(Tone::Removed));
     }
     match &model.notice {
-        Some((mood, words)) => {
-            Line::styled(format!(" {}", clean::line(words)), theme.mood(*mood))
-        }
+        Some((mood, words)) => Line::styled(format!(" {}", clean::line(words)), theme.mood(*mood)),
         None => Line::default(),
     }
 }
