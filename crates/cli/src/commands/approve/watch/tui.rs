@@ -32,8 +32,7 @@ pub(super) async fn run(cx: &Cx<'_>, agent: Option<&str>) -> Result<(), Failure>
         first = changed.recv() => first,
     };
     let mut signals = Signals::new()?;
-    // crossterm loses this one where a key comes at the same moment; the size itself is looked at before
-    // each drawing.
+    // Only wakes the loop: the size itself is looked at before each drawing.
     let mut resized = signal(SignalKind::window_change())?;
     let theme = Theme {
         color: cx.out.color(),
