@@ -37,15 +37,20 @@ impl Gateway {
         if now_told == told {
             return Ok(());
         }
-        for one in overdue.into_iter().filter(|one| !told.contains(one.id.as_str())) {
+        for one in overdue
+            .into_iter()
+            .filter(|one| !told.contains(one.id.as_str()))
+        {
             let agent = &one.principal.name;
             let capability = &one.capability;
-            let message =
-                format!("{capability} of {agent} has waited for approval for more than 30 minutes.");
+            let message = format!(
+                "{capability} of {agent} has waited for approval for more than 30 minutes."
+            );
             let mut facts = Object::new();
             facts.insert("approval_request_id".to_owned(), json!(one.id.as_str()));
             facts.insert("created_at".to_owned(), json!(one.created_at));
-            self.alert(Severity::Info, "approvals", message, facts).await;
+            self.alert(Severity::Info, "approvals", message, facts)
+                .await;
         }
         self.store.put_fact(FACT, json!(now_told)).await
     }
@@ -59,7 +64,7 @@ mod tests {
     use crate::layout::Layout;
     use crate::sandbox::Sandbox;
     use kruxos_store::NewApproval;
-    use kruxos_types::{ApprovalId, Clock, FakeClock, Principal, SystemClock};
+    use kruxos_types::{ApprovalId, FakeClock, Principal};
     use std::sync::Arc;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -85,7 +90,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_request_that_waits_over_half_an_hour_is_told_once_and_after_a_restart_not_again() {
         let directory = tempfile::tempdir().unwrap();
-        let clock = Arc::new(FakeClock::new(SystemClock.now()));
+        let clock = Arc::new(FakeClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         let open = async || {
             let layout = Layout::new(directory.path(), None, None);
             let sandbox = Sandbox::absent("a test");
@@ -95,15 +100,27 @@ mod tests {
         };
         let told = async |gateway: &Gateway| {
             gateway.report_overdue().await;
-            let (alerts, _) = gateway.store.alerts(None, Some("approvals"), None, 10).await.unwrap();
-            alerts.into_iter().map(|one| (one.severity, one.message, one.count)).collect::<Vec<_>>()
+            let (alerts, _) = gateway
+                .store
+                .alerts(None, Some("approvals"), None, 10)
+                .await
+                .unwrap();
+            alerts
+                .into_iter()
+                .map(|one| (one.severity, one.message, one.count))
+                .collect::<Vec<_>>()
         };
         let gateway = open().await;
         gateway.store.create_approval(request("a")).await.unwrap();
         clock.advance(30 * MINUTE);
-        assert!(told(&gateway).await.is_empty(), "not more than 30 minutes yet");
+        assert!(
+            told(&gateway).await.is_empty(),
+            "not more than 30 minutes yet"
+        );
         clock.advance(MINUTE);
-        let words = |agent| format!("system.time of {agent} has waited for approval for more than 30 minutes.");
+        let words = |agent| {
+            format!("system.time of {agent} has waited for approval for more than 30 minutes.")
+        };
         let first = (Severity::Info, words("a"), 1);
         assert_eq!(told(&gateway).await, [first.clone()]);
         clock.advance(MINUTE);

@@ -116,7 +116,10 @@ impl WebUrl {
     #[must_use]
     pub fn origin(&self) -> String {
         let scheme = self.0.scheme_str().unwrap_or_default();
-        let authority = self.0.authority().map_or("", |authority| authority.as_str());
+        let authority = self
+            .0
+            .authority()
+            .map_or("", |authority| authority.as_str());
         format!("{scheme}://{authority}")
     }
 }
@@ -124,7 +127,9 @@ impl WebUrl {
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
-        || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        || bare
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 impl fmt::Debug for WebUrl {
@@ -226,10 +231,15 @@ mod tests {
     #[test]
     fn a_secret_is_kept_but_neither_shown_nor_printed() {
         let text = r#"[{"url":"https://h.example/T0/s3cr3t-path","secret":"s3cr3t"}]"#;
-        let config = Config::default().with("approval.webhooks", text, "test").unwrap();
+        let config = Config::default()
+            .with("approval.webhooks", text, "test")
+            .unwrap();
         assert_eq!(config.approval.webhooks[0].secret.bytes(), b"s3cr3t");
         let shown = config.get("approval.webhooks").unwrap().to_string();
-        assert_eq!(shown, r#"[{"secret":"(hidden)","url":"https://h.example"}]"#);
+        assert_eq!(
+            shown,
+            r#"[{"secret":"(hidden)","url":"https://h.example"}]"#
+        );
         assert!(!format!("{config:?}").contains("s3cr3t"));
         // Another key is set without losing it.
         let config = config.with("server.port", "1", "test").unwrap();
@@ -248,10 +258,17 @@ mod tests {
         ] {
             let error = Config::default().with("approval.webhooks", text, "test");
             let error = error.unwrap_err().to_string();
-            assert!(!error.contains("s3cr3t") && !error.contains("53237"), "{error}");
+            assert!(
+                !error.contains("s3cr3t") && !error.contains("53237"),
+                "{error}"
+            );
         }
         let many = vec![r#"{"url":"https://h.example/","secret":"x"}"#; MAX_WEBHOOKS + 1];
         let many = format!("[{}]", many.join(","));
-        assert!(Config::default().with("approval.webhooks", &many, "test").is_err());
+        assert!(
+            Config::default()
+                .with("approval.webhooks", &many, "test")
+                .is_err()
+        );
     }
 }

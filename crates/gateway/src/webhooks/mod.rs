@@ -121,7 +121,9 @@ impl Gateway {
         message: String,
         facts: [(&str, serde_json::Value); N],
     ) {
-        let facts = facts.into_iter().map(|(name, fact)| (name.to_owned(), fact));
+        let facts = facts
+            .into_iter()
+            .map(|(name, fact)| (name.to_owned(), fact));
         let facts: Object = facts.collect();
         self.alert(Severity::Warning, SOURCE, message, facts).await;
     }

@@ -74,7 +74,10 @@ impl Poster {
             let name = ServerName::try_from(url.place().0.to_owned())
                 .map_err(|error| PostError::Tls(error.to_string()))?;
             let tls = self.tls.get_or_try_init(connector).await?;
-            let stream = tls.connect(name, stream).await.map_err(PostError::Connect)?;
+            let stream = tls
+                .connect(name, stream)
+                .await
+                .map_err(PostError::Connect)?;
             exchange(stream, url, message).await?
         } else {
             exchange(stream, url, message).await?
@@ -156,7 +159,8 @@ async fn exchange(
         .header("X-Kruxos-Timestamp", message.timestamp)
         .header("X-Kruxos-Signature", message.signature)
         .body(Full::new(Bytes::from(message.body)))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let mut answer = pin!(sender.send_request(request));
     let mut connection = pin!(connection);
     let answer = tokio::select! {
