@@ -263,7 +263,7 @@ mod tests {
                 "{error}"
             );
         }
-        let many = vec![r#"{"url":"https://h.example/","secret":"x"}"#; MAX_WEBHOOKS + 1];
+        let many = [r#"{"url":"https://h.example/","secret":"x"}"#; MAX_WEBHOOKS + 1];
         let many = format!("[{}]", many.join(","));
         assert!(
             Config::default()

@@ -73,6 +73,11 @@ fn a_diff_on_a_usual_terminal() {
 }
 
 #[test]
+fn a_diff_on_a_larger_terminal_is_seen_whole() {
+    insta::assert_snapshot!(shown(&model((100, 30), &[write()])));
+}
+
+#[test]
 fn arguments_one_by_one_and_the_agents_words_apart() {
     let mut model = model((100, 40), &[write(), run()]);
     press(&mut model, KeyCode::Down);
