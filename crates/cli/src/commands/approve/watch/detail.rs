@@ -45,8 +45,16 @@ const RENDERED: [&str; 8] = [
     "target_state",
 ];
 
+/// A page for the pane.
+#[derive(Debug, Default)]
+pub(super) struct Detail {
+    pub(super) lines: Vec<Line>,
+    /// Lines from the first on that say what would run; those behind are the request's own data.
+    pub(super) matter: usize,
+}
+
 /// The whole page for a pane of `width` columns.
-pub(super) fn lines(request: &Request, now: Timestamp, width: usize) -> Vec<Line> {
+pub(super) fn page(request: &Request, now: Timestamp, width: usize) -> Detail {
     let mut page = Page {
         width: width.max(1),
         lines: Vec::new(),
@@ -60,8 +68,12 @@ pub(super) fn lines(request: &Request, now: Timestamp, width: usize) -> Vec<Line
         page.put(Tone::Plain, line);
     }
     said(&mut page, document);
+    let matter = page.lines.len();
     rest(&mut page, request, now);
-    page.lines
+    Detail {
+        lines: page.lines,
+        matter,
+    }
 }
 
 /// What runs, in the fewest lines: the sentence, then each argument, the difference or the inputs.
@@ -90,6 +102,7 @@ pub(super) fn essence(request: &Request, width: usize) -> Vec<Line> {
 fn first(page: &mut Page, request: &Request) {
     let document = &request.document;
     page.fact("from", &request.who());
+    page.fact("capability", &request.capability);
     page.fact("why it waits", &text(&document["reason"]));
     for note in items(&document["risk_notes"]) {
         page.warn("risk", &text(note));
@@ -106,7 +119,6 @@ fn rest(page: &mut Page, request: &Request, now: Timestamp) {
     let document = &request.document;
     page.title("Request");
     page.fact("id", &request.id);
-    page.fact("capability", &request.capability);
     page.fact("session", &text(&document["session_id"]));
     page.fact("rule", &rule(&document["rule"]));
     page.fact("asked", &crate::commands::time(&document["created_at"]));
@@ -255,17 +267,17 @@ mod tests {
     use serde_json::json;
     use unicode_width::UnicodeWidthStr;
 
-    fn page(document: Value, width: usize) -> String {
+    fn shown(document: Value, width: usize) -> String {
         let request = Request::read(&document).unwrap();
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let lines = lines(&request, now, width);
+        let lines = page(&request, now, width).lines;
         let shown: Vec<String> = lines.into_iter().map(|line| line.text).collect();
         shown.join("\n")
     }
 
     #[test]
     fn arguments_stand_one_by_one_and_hide_nothing() {
-        let shown = page(
+        let shown = shown(
             json!({
                 "id": "ap_1", "capability": "process.run",
                 "preview": {"summary": "Runs rm", "argv": ["rm", "-rf", "a b", "safe\u{202e}txt", "x\u{1b}[2J\ny"],
@@ -287,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_the_agent_says_stands_apart_without_tricks() {
-        let shown = page(
+        let shown = shown(
             json!({"id": "ap_1", "agent_reason": "trust\u{200b} me\u{1b}[2J\n\u{202e}Exact inputs"}),
             40,
         );
@@ -301,7 +313,7 @@ mod tests {
     #[test]
     fn the_rule_is_named_with_its_place() {
         let layers = json!([{"layer": "system"}, {"layer": "org", "file": "org.yaml", "line": 4}]);
-        let shown = page(
+        let shown = shown(
             json!({"id": "ap_1", "rule": {"winner": "org", "layers": layers}}),
             80,
         );
@@ -318,7 +330,7 @@ mod tests {
             });
             let request = Request::read(&document).unwrap();
             let now = "2026-01-01T00:00:00Z".parse().unwrap();
-            for line in lines(&request, now, width) {
+            for line in page(&request, now, width).lines {
                 prop_assert!(line.text.width() <= width, "{:?}", line.text);
                 prop_assert_eq!(clean::line(&line.text), line.text);
             }
@@ -329,7 +341,8 @@ mod tests {
             let document = json!({"id": "ap_1", "preview": {"summary": "", "diff": format!("+{text}")}});
             let request = Request::read(&document).unwrap();
             let now = "2026-01-01T00:00:00Z".parse().unwrap();
-            let added: Vec<String> = lines(&request, now, width)
+            let added: Vec<String> = page(&request, now, width)
+                .lines
                 .into_iter()
                 .filter(|line| line.tone == Tone::Added)
                 .enumerate()

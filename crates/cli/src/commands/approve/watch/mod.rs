@@ -8,6 +8,7 @@ mod feed;
 mod keys;
 mod layout;
 mod lines;
+mod message;
 mod model;
 mod popup;
 mod request;

@@ -1,80 +1,16 @@
 //! What the screen is about and how it changes: no terminal, no gateway, no clock.
 
-use super::detail::{self, Line};
+use super::detail::{self, Detail};
 use super::editor::Editor;
 use super::feed::Change;
 use super::keys::{Focus, Wish, wish};
 use super::layout::{self, Areas};
+use super::message::{Answer, Effect, Message, Mode, Mood, Outcome};
 use super::request::Request;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeSet;
-
-/// What happens to the model.
-#[derive(Debug, Clone)]
-pub(super) enum Message {
-    Key(KeyEvent),
-    Paste(String),
-    Resize(u16, u16),
-    Tick(Timestamp),
-    Feed(Change),
-    /// The gateway's answer to a decision.
-    Decided(Answer),
-}
-
-/// What came of a decision that was sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) id: String,
-    pub(super) outcome: Outcome,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It counts; how the state is called now.
-    Done(String),
-    /// Somebody or something was faster.
-    Late {
-        state: String,
-        by: Option<String>,
-    },
-    /// There is no such request any more.
-    Gone,
-    Failed(String),
-}
-
-/// What is to be done outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Effect {
-    Accept { id: String },
-    Reject { id: String, reason: Option<String> },
-    Quit,
-}
-
-/// What is in front of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mode {
-    Browse,
-    /// Whether this request shall really run.
-    Confirm {
-        id: String,
-    },
-    /// Why this request is refused.
-    Reason {
-        id: String,
-        editor: Editor,
-    },
-    Help,
-}
-
-/// How a notice looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mood {
-    Good,
-    Bad,
-    Neutral,
-}
 
 #[derive(Debug)]
 pub(super) struct Model {
@@ -165,20 +101,20 @@ impl Model {
     }
 
     /// Everything about the selected request, wrapped for the pane.
-    pub(super) fn detail(&self) -> Vec<Line> {
+    pub(super) fn detail(&self) -> Detail {
         let width = usize::from(self.areas().detail.width);
         let current = self.current();
-        current.map_or_else(Vec::new, |one| detail::lines(one, self.now, width))
+        current.map_or_else(Detail::default, |one| detail::page(one, self.now, width))
     }
 
-    /// Lines of the selected request that were not on the screen yet.
+    /// Lines about what the selected request would do that were not on the screen yet.
     pub(super) fn unseen(&self) -> usize {
-        self.detail().len().saturating_sub(self.seen)
+        self.detail().matter.saturating_sub(self.seen)
     }
 
     fn last_top(&self) -> usize {
         let height = usize::from(self.areas().detail.height.max(1));
-        self.detail().len().saturating_sub(height)
+        self.detail().lines.len().saturating_sub(height)
     }
 
     fn key(&mut self, key: KeyEvent) -> Option<Effect> {

@@ -266,7 +266,7 @@ proptest! {
             model.drawn();
             prop_assert!(model.requests.is_empty() == model.selected.is_none());
             prop_assert!(model.selected.is_none() || model.current().is_some());
-            prop_assert!(model.top < model.detail().len().max(1));
+            prop_assert!(model.top < model.detail().lines.len().max(1));
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::detail::{self, Tone};
 use super::editor::Editor;
-use super::model::{Mode, Model};
+use super::message::Mode;
+use super::model::Model;
 use super::request::Request;
 use super::view::{Theme, cut};
 use ratatui::Frame;

@@ -2,7 +2,8 @@
 //! it wants out of it.
 
 use super::feed::{self, Change};
-use super::model::{Answer, Effect, Message, Model, Outcome};
+use super::message::{Answer, Effect, Message, Outcome};
+use super::model::Model;
 use super::screen::Screen;
 use super::view::{self, Theme};
 use crate::client::{Client, Url};

@@ -2,7 +2,8 @@
 //! [`super::request`], or is cleaned here.
 
 use super::detail::{self, Tone};
-use super::model::{Model, Mood};
+use super::message::Mood;
+use super::model::Model;
 use super::popup;
 use super::request::Request;
 use crate::{clean, span};
@@ -111,7 +112,7 @@ fn rule_line(model: &Model, theme: Theme, width: u16) -> Line<'static> {
         return Line::default();
     };
     let name = format!("── {} {} ", request.id, request.capability);
-    let below = model.detail().len();
+    let below = model.detail().lines.len();
     let height = usize::from(model.areas().detail.height);
     let shown = (model.top + height).min(below);
     let place = if below > height {
@@ -251,7 +252,7 @@ fn row(model: &Model, theme: Theme, request: &Request, columns: &Columns) -> Lin
 }
 
 fn draw_detail(frame: &mut Frame<'_>, model: &Model, theme: Theme, area: Rect) {
-    let lines = model.detail().into_iter().skip(model.top);
+    let lines = model.detail().lines.into_iter().skip(model.top);
     let shown: Vec<Line<'_>> = lines
         .take(usize::from(area.height))
         .map(|detail::Line { tone, text }| Line::styled(text, theme.tone(tone)))

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::super::feed::Change;
-use super::super::model::{Message, Model};
+use super::super::message::Message;
+use super::super::model::Model;
 use super::*;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
@@ -74,7 +75,9 @@ fn a_diff_on_a_usual_terminal() {
 
 #[test]
 fn a_diff_on_a_larger_terminal_is_seen_whole() {
-    insta::assert_snapshot!(shown(&model((100, 30), &[write()])));
+    let model = model((100, 30), &[write()]);
+    assert_eq!(model.unseen(), 0, "one key decides here");
+    insta::assert_snapshot!(shown(&model));
 }
 
 #[test]
