@@ -320,6 +320,13 @@ pub(crate) enum Approve {
         #[arg(value_name = "GRANT")]
         id: String,
     },
+    /// See requests as they come, read what each would change, and decide with a key; with --json
+    /// one line for each change
+    Watch {
+        /// Only requests of this agent
+        #[arg(long, value_name = "AGENT")]
+        agent: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

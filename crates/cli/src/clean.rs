@@ -15,8 +15,11 @@ fn is_dangerous(c: char) -> bool {
         | '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}'
         | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{180e}'
         | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}'
-        // Tags: text that no font shows.
-        | '\u{e0000}'..='\u{e007f}')
+        // Joiners, vowels and format characters without a shape, variation selectors.
+        | '\u{34f}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180d}' | '\u{180f}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{fe00}'..='\u{fe0f}'
+        // Tags and more variation selectors: text that no font shows.
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// One line: escape sequences and invisible characters go, line breaks and tabs become spaces.
@@ -122,6 +125,7 @@ mod tests {
     fn text_that_reads_otherwise_than_it_is_loses_its_tricks() {
         assert_eq!(line("safe\u{202e}txt.exe"), "safetxt.exe");
         assert_eq!(line("a\u{200b}b\u{2066}c\u{e0041}d\u{feff}"), "abcd");
+        assert_eq!(line("x\u{fe0f}\u{e0100}\u{34f}y"), "xy");
         assert_eq!(line("żółć 日本 🙂"), "żółć 日本 🙂");
     }
 

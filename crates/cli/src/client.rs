@@ -173,7 +173,10 @@ impl Stream {
                     return Ok(Some(value));
                 }
             }
-            match self.body.frame().await {
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await;
+            // The gateway sends something four times a minute, if only a comment.
+            let silent = |_| Failure::unreachable("the gateway has fallen silent");
+            match frame.map_err(silent)? {
                 None => return Ok(None),
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {

@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     NotFound = 4,
     Unreachable = 5,
     Refused = 6,
+    /// A signal ended it: 128 + SIGTERM, as shells say it.
+    Terminated = 143,
 }
 
 /// A failed command.

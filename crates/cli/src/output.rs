@@ -67,6 +67,16 @@ impl Out {
         }
     }
 
+    /// Whether colours may be used on standard output.
+    pub(crate) fn color(&self) -> bool {
+        self.color
+    }
+
+    /// Whether standard output is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// A line of the answer.
     pub(crate) fn line(&self, text: &str) {
         self.spans(&[(Look::Plain, text)]);

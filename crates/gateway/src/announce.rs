@@ -82,6 +82,7 @@ impl Gateway {
     }
 
     pub(crate) fn announce_approval(&self, kind: EventType, approval: &Approval) {
+        self.tell_webhooks(kind, approval);
         self.announce(
             kind,
             Some(&approval.principal.name),

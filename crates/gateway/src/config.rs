@@ -4,8 +4,10 @@
 //! `KRUXOS_SERVER__PORT`.
 
 mod sandbox;
+mod webhooks;
 
 pub use sandbox::Sandbox;
+pub use webhooks::{Secret, UrlError, WebUrl, Webhook};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -134,6 +136,16 @@ pub const KEYS: &[Key] = &[
         "approval.max_pending_per_agent",
         false,
         "Open requests of one agent. Default 5.",
+    ),
+    key(
+        "approval.webhooks",
+        false,
+        "Who is told of requests and decisions: a list of {url, secret}, at most 8. https, or http to this machine; signed with HMAC-SHA256 by the secret.",
+    ),
+    key(
+        "approval.base_url",
+        false,
+        "Address of the page where a person decides; webhooks carry <base_url>/approvals/<id>. Default none.",
     ),
     key(
         "audit.durability",
@@ -375,6 +387,8 @@ pub struct Approval {
     pub user_hold_seconds: u64,
     pub expire_after_seconds: u64,
     pub max_pending_per_agent: u64,
+    pub webhooks: Vec<Webhook>,
+    pub base_url: Option<WebUrl>,
 }
 
 impl Default for Approval {
@@ -384,6 +398,8 @@ impl Default for Approval {
             user_hold_seconds: 86_400,
             expire_after_seconds: 86_400,
             max_pending_per_agent: 5,
+            webhooks: Vec::new(),
+            base_url: None,
         }
     }
 }
@@ -632,9 +648,17 @@ impl Config {
             .check()
     }
 
-    /// One key as JSON.
+    /// One key as JSON, as it may be shown: secrets are hidden.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<Value> {
+        match path {
+            "approval.webhooks" => Some(webhooks::shown(&self.approval.webhooks)),
+            _ => self.secret_value(path),
+        }
+    }
+
+    /// One key as JSON, as it is written into a file.
+    pub(crate) fn secret_value(&self, path: &str) -> Option<Value> {
         KEYS.iter().find(|key| key.path == path)?;
         let document = serde_json::to_value(self).ok()?;
         path.split('.').try_fold(document, |mut value, part| {
@@ -675,6 +699,9 @@ impl Config {
         }
         if self.state.persistent.versions == 0 {
             return refuse("state.persistent.versions", "must be at least 1");
+        }
+        if let Some(message) = webhooks::check(&self.approval.webhooks) {
+            return refuse("approval.webhooks", &message);
         }
         if let Err((name, message)) = self.sandbox.check() {
             return refuse(&format!("sandbox.{name}"), &message);

@@ -13,6 +13,7 @@ use crate::metrics::{CallMetrics, Outcome};
 use crate::policy_files::{PolicyFiles, PolicyLoadError, Reload};
 use crate::sandbox::Sandbox;
 use crate::session::Sessions;
+use crate::webhooks::Webhooks;
 use data_encoding::HEXLOWER;
 use kruxos_audit::{AuditError, AuditLog};
 use kruxos_catalog::{Catalog, Definition};
@@ -57,6 +58,7 @@ pub struct Inner {
     /// Cancelled once, when the gateway begins to stop.
     pub stopping: CancellationToken,
     pub(crate) approvals: Approvals,
+    pub(crate) webhooks: Webhooks,
     pub(crate) call_metrics: CallMetrics,
     /// Held from a change of agents or tokens in the store until memory and sessions follow it.
     pub(crate) changing_agents: tokio::sync::Mutex<()>,
@@ -161,6 +163,7 @@ impl Gateway {
             rates: Arc::new(rates),
             events: Events::default(),
             approvals: Approvals::default(),
+            webhooks: Webhooks::new(&config.approval.webhooks),
             started: Instant::now(),
             listening: std::sync::OnceLock::new(),
             tasks: TaskTracker::new(),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 const EXPIRY_EVERY: Duration = Duration::from_secs(5);
+/// How late an alert about a long wait may be.
+const OVERDUE_EVERY: Duration = Duration::from_secs(60);
 const IDLE_EVERY: Duration = Duration::from_secs(15);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// Counters that a crash loses are at most this old.
@@ -19,6 +21,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 pub(crate) fn start(gateway: &Gateway) {
     every(gateway, EXPIRY_EVERY, |gateway: Gateway| async move {
         gateway.expire_approvals().await
+    });
+    every(gateway, OVERDUE_EVERY, |gateway: Gateway| async move {
+        gateway.report_overdue().await;
     });
     every(gateway, RATES_EVERY, |gateway: Gateway| async move {
         gateway.save_rates_if_changed().await
@@ -51,6 +56,7 @@ pub(crate) fn start(gateway: &Gateway) {
         gateway.boxes.end_idle(unused).await;
     });
     crate::housekeeping::start(gateway);
+    crate::webhooks::start(gateway);
     watch_policies(gateway);
 }
 

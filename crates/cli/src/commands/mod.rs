@@ -8,8 +8,6 @@ mod bench;
 mod call;
 mod config;
 mod daemon;
-mod decide;
-mod grants;
 mod manual;
 mod mount;
 mod sandbox;

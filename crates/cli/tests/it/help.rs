@@ -41,6 +41,7 @@ Every listing answers JSON with `--json`. Errors and notes go to stderr with wha
 | 4 | not found |
 | 5 | no gateway can be reached |
 | 6 | refused: by policy, by a state that does not allow it, or because nobody confirmed |
+| 143 | `approve watch` was ended by a signal; its terminal is as it was |
 ";
 
 fn reference(command: &mut clap::Command, path: &str, all: &mut String) {

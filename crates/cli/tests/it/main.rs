@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agents;
+mod approve_watch;
 mod calls;
 mod files;
 mod grants;
@@ -9,4 +10,5 @@ mod help;
 mod log;
 mod socket;
 mod support;
+mod terminal;
 mod without;

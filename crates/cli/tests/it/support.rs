@@ -2,8 +2,8 @@
 
 use kruxos_gateway::api::serve_control;
 use kruxos_gateway::config::Config;
-use kruxos_gateway::gateway::Gateway;
-use kruxos_gateway::layout::Layout;
+use kruxos_gateway::gateway::{Gateway, OpenError};
+use kruxos_gateway::layout::{Layout, LayoutError};
 use kruxos_types::SystemClock;
 use serde_json::Value;
 use std::path::Path;
@@ -42,22 +42,14 @@ impl World {
         World::on(directory)
     }
 
-    fn on(directory: TempDir) -> World {
+    pub(crate) fn on(directory: TempDir) -> World {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
         let gateway = runtime.block_on(async {
-            let layout = Layout::new(directory.path(), None, None);
-            let gateway = Gateway::open(
-                Config::default(),
-                layout,
-                Arc::new(SystemClock),
-                kruxos_gateway::sandbox::Sandbox::absent("a test"),
-            )
-            .await
-            .unwrap();
+            let gateway = open(directory.path()).await;
             let socket = gateway.layout.control_socket();
             let listener = UnixListener::bind(&socket).unwrap();
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -98,6 +90,13 @@ impl World {
             .unwrap_or_else(|e| panic!("{arguments:?}: {e}: {}", ran.stdout))
     }
 
+    /// Makes every write of a file wait for a person.
+    pub(crate) fn hold_writes(&self) {
+        let policy = "name: org\nversion: \"1.0\"\ncapabilities:\n  filesystem.write: {tier: approval_required, reason: look first}\n";
+        std::fs::write(self.data_dir().join("policies/org.yaml"), policy).unwrap();
+        let _reload = self.runtime.block_on(self.gateway.reload_policy());
+    }
+
     /// Starts a command that does not end by itself.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         let mut command = kruxos(self.data_dir());
@@ -107,6 +106,26 @@ impl World {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+}
+
+/// Opens a gateway. A program that another test just starts can hold the lock of the one before for a
+/// moment: between its fork and its exec it has every descriptor of this process.
+async fn open(directory: &Path) -> Gateway {
+    let started = std::time::Instant::now();
+    loop {
+        let layout = Layout::new(directory, None, None);
+        let sandbox = kruxos_gateway::sandbox::Sandbox::absent("a test");
+        let clock = Arc::new(SystemClock);
+        match Gateway::open(Config::default(), layout, clock, sandbox).await {
+            Ok(gateway) => return gateway,
+            Err(OpenError::Layout(LayoutError::InUse { .. }))
+                if started.elapsed().as_secs() < 20 =>
+            {
+                tokio::task::yield_now().await;
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

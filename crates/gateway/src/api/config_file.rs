@@ -34,17 +34,15 @@ pub(super) fn path(gateway: &Gateway) -> PathBuf {
     gateway.config.file.clone().unwrap_or_else(default)
 }
 
-/// Sets `key`; answers the value as the configuration understands it.
+/// Sets `key`; answers the value as the configuration understands it and as it may be shown.
 pub(super) fn set(file: &Path, key: &str, value: &Value) -> Result<Value, SetError> {
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let normal = Config::default()
-        .with(key, &text, key)?
-        .get(key)
-        .unwrap_or(Value::Null);
+    let config = Config::default().with(key, &text, key)?;
+    let normal = config.secret_value(key).unwrap_or(Value::Null);
     let shown = file.display().to_string();
     let old = match std::fs::read_to_string(file) {
         Ok(old) => old,
@@ -69,7 +67,7 @@ pub(super) fn set(file: &Path, key: &str, value: &Value) -> Result<Value, SetErr
         write_private(&file.with_extension("yaml.bak"), old.as_bytes()).map_err(refuse)?;
     }
     write_private(file, new.as_bytes()).map_err(refuse)?;
-    Ok(normal)
+    Ok(config.get(key).unwrap_or(Value::Null))
 }
 
 /// The whole file must load before it replaces the old one.
@@ -283,6 +281,18 @@ mod tests {
         );
         let document = parse(&new).unwrap();
         assert_eq!(document, json!({"server": {"port": 9, "health_port": 2}}));
+    }
+
+    #[test]
+    fn a_secret_is_written_and_not_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yaml");
+        let hooks = json!([{"url": "https://h.example/x", "secret": "s3cr3t"}]);
+        let answered = set(&file, "approval.webhooks", &hooks).unwrap();
+        assert!(!answered.to_string().contains("s3cr3t"), "{answered}");
+        set(&file, "server.port", &json!(1)).unwrap();
+        let config = Config::load(Some(&file), [], &[]).unwrap();
+        assert_eq!(config.approval.webhooks[0].secret.bytes(), b"s3cr3t");
     }
 
     #[test]

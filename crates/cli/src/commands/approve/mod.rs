@@ -1,6 +1,10 @@
 //! `approve …`.
 
-use super::{Cx, decide, grants, items, text, text_or, time};
+mod decide;
+mod grants;
+mod watch;
+
+use super::{Cx, items, text, text_or, time};
 use crate::args::Approve;
 use crate::client::Url;
 use crate::failure::Failure;
@@ -42,6 +46,7 @@ pub(super) async fn run(cx: &Cx<'_>, command: Approve) -> Result<(), Failure> {
         Approve::Reject(reject) => decide::reject(cx, &reject).await,
         Approve::Grants { agent, all } => grants::list(cx, agent, all).await,
         Approve::Revoke { id } => grants::revoke(cx, &id).await,
+        Approve::Watch { agent } => watch::run(cx, agent.as_deref()).await,
     }
 }
 

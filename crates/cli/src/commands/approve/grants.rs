@@ -1,7 +1,7 @@
 //! `approve grants` and `approve revoke`.
 
-use super::{Cx, items, text, text_or, time};
 use crate::client::Url;
+use crate::commands::{Cx, items, text, text_or, time};
 use crate::failure::Failure;
 use http::Method;
 
@@ -57,6 +57,6 @@ pub(super) async fn list(cx: &Cx<'_>, agent: Option<String>, all: bool) -> Resul
 pub(super) async fn revoke(cx: &Cx<'_>, id: &str) -> Result<(), Failure> {
     let url = Url::new(&["grants", id]);
     let revoked = cx.client.send(Method::DELETE, url.as_str(), None).await?;
-    super::agent::said(cx, &revoked.body, &format!("{id} covers no call any more."));
+    crate::commands::agent::said(cx, &revoked.body, &format!("{id} covers no call any more."));
     Ok(())
 }

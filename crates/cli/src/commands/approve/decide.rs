@@ -1,8 +1,8 @@
 //! `approve accept` and `approve reject`.
 
-use super::{Cx, items, text, text_or};
 use crate::args::approve::{Accept, Reject, Scope};
 use crate::client::Url;
+use crate::commands::{Cx, items, text, text_or};
 use crate::failure::{Exit, Failure};
 use crate::inputs;
 use crate::output::Look;
@@ -34,7 +34,7 @@ pub(super) async fn accept(cx: &Cx<'_>, accept: &Accept) -> Result<(), Failure> 
     let url = Url::new(&["approvals", id, "accept"]);
     let decided = cx.client.post(url.as_str(), wanted).await?;
     let done = format!("{id} is approved and runs now.{}", remembered(&decided));
-    super::agent::said(cx, &decided, &done);
+    crate::commands::agent::said(cx, &decided, &done);
     match decided["policy"]["written"] {
         Value::Bool(false) => Err(Failure::failed(format!(
             "the call was approved once; the rule was not written: {}",
@@ -51,7 +51,7 @@ pub(super) async fn reject(cx: &Cx<'_>, reject: &Reject) -> Result<(), Failure> 
     let url = Url::new(&["approvals", id, "reject"]);
     let body = json!({"reason": reject.reason});
     let decided = cx.client.post(url.as_str(), body).await?;
-    super::agent::said(cx, &decided, &format!("{id} is rejected."));
+    crate::commands::agent::said(cx, &decided, &format!("{id} is rejected."));
     Ok(())
 }
 
