@@ -133,11 +133,13 @@ async fn request_for(
     let mut entry = entry(&approval, Kind::Call, Status::Pending);
     entry.inputs = Some(recorded);
     entry.metadata.extend(request.metadata.clone());
-    gateway
-        .audit
-        .append(entry, Durability::Waited)
-        .await
-        .map_err(|error| crate::call::unaudited(&error))?;
+    if let Err(error) = gateway.audit.append(entry, Durability::Waited).await {
+        // Nobody is asked about a call that the log does not know.
+        if let Err(error) = gateway.withdraw(&approval.id).await {
+            tracing::error!(%error, id = %approval.id, "a request without an entry is still there");
+        }
+        return Err(crate::call::unaudited(&error));
+    }
     gateway.announce_approval(EventType::ApprovalRequested, &approval);
     gateway.approvals.wake();
     Ok(approval)
