@@ -2,7 +2,7 @@
 
 use crate::gateway::Gateway;
 use crate::operator::Operator;
-use kruxos_store::{Mount, MountPatch};
+use kruxos_store::{Mount, MountPatch, Severity};
 use kruxos_types::{AgentName, CallError, Principal};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -14,8 +14,23 @@ use std::path::{Path, PathBuf};
 const MAX_LABEL: usize = 32;
 /// The label that the workspace has in errors and in the trash.
 const TAKEN: &str = "workspace";
-/// Directories that are no files: what is in them is the kernel's or lives as long as a boot.
-const SPECIAL: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+/// Directories of the system's own, with all that is in them: the kernel's, those that live as long as a
+/// boot, and those whose files decide what root runs.
+const SPECIAL: [&str; 11] = [
+    "/proc", "/sys", "/dev", "/run", "/etc", "/boot", "/bin", "/sbin", "/lib", "/lib64", "/usr",
+];
+/// Directories that are only ways to others.
+const TOO_WIDE: [&str; 7] = [
+    "/",
+    "/home",
+    "/root",
+    "/var",
+    "/var/lib",
+    "/var/spool",
+    "/opt",
+];
+/// What holds the keys of a person; a directory with one of these is somebody's home.
+const KEYS: [&str; 5] = [".ssh", ".gnupg", ".aws", ".kube", ".password-store"];
 /// Entries that are looked at for sockets.
 const MAX_SCANNED: usize = 20_000;
 
@@ -42,11 +57,16 @@ impl Gateway {
         by: &Operator,
     ) -> Result<Added, CallError> {
         check_label(label)?;
-        let (gateway, source) = (self.clone(), PathBuf::from(source));
-        let looked = tokio::task::spawn_blocking(move || gateway.check_source(&source));
+        let (gateway, given) = (self.clone(), PathBuf::from(source));
+        let looked = tokio::task::spawn_blocking(move || {
+            let source = real(&given)?;
+            let scanned = gateway.check_source(&source)?;
+            Ok::<_, CallError>((source, scanned))
+        });
         let (source, scanned) = looked.await.map_err(CallError::internal_failure)??;
         let text = source.to_str().ok_or_else(|| wrong("it is not UTF-8"))?;
         let _changing = self.changing_agents.lock().await;
+        self.refuse_nested(&source).await?;
         let mount = self.store.add_mount(agent, label, text, writable).await?;
         self.mounts_changed(by, "added", &mount).await?;
         Ok(Added { mount, scanned })
@@ -103,31 +123,99 @@ impl Gateway {
             .await
     }
 
-    /// The source without links, if an agent may see it, and whether all of it was looked at for sockets.
-    fn check_source(&self, given: &Path) -> Result<(PathBuf, bool), CallError> {
-        if !given.is_absolute() {
-            return Err(wrong("it is not an absolute path"));
+    /// A principal's mounts that may be seen now. What was good when it was added may be no more: who writes
+    /// around a source can put a link or a socket there. Such a mount is left out, and an alert says why.
+    pub(crate) async fn usable_mounts(
+        &self,
+        principal: &Principal,
+    ) -> Result<Vec<Mount>, CallError> {
+        let mounts = self.mounts_of(principal).await?;
+        if mounts.is_empty() {
+            return Ok(mounts);
         }
-        let source = given
-            .canonicalize()
-            .map_err(|_| wrong("it does not exist"))?;
-        if !source.is_dir() {
-            return Err(wrong("it is not a directory"));
+        let gateway = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            mounts
+                .into_iter()
+                .map(|mount| {
+                    let source = Path::new(&mount.source);
+                    let still = real(source).and_then(|now| match now == source {
+                        true => gateway.check_source(source),
+                        false => Err(wrong("it has become a link to somewhere else")),
+                    });
+                    (mount, still.err())
+                })
+                .collect::<Vec<_>>()
+        });
+        let mut usable = Vec::new();
+        for (mount, refusal) in looked.await.map_err(CallError::internal_failure)? {
+            match refusal {
+                None => usable.push(mount),
+                Some(refusal) => self.alert_unusable(&mount, &refusal).await,
+            }
         }
-        if source == Path::new("/") || SPECIAL.iter().any(|special| source.starts_with(special)) {
+        Ok(usable)
+    }
+
+    async fn alert_unusable(&self, mount: &Mount, refusal: &CallError) {
+        let message = format!("mount '{}' of '{}' is not given", mount.label, mount.agent);
+        let facts = [
+            ("source", json!(mount.source)),
+            ("reason", json!(refusal.description())),
+        ];
+        let context = facts.map(|(name, fact)| (name.to_owned(), fact));
+        self.alert(
+            Severity::Warning,
+            "mounts",
+            message,
+            context.into_iter().collect(),
+        )
+        .await;
+    }
+
+    /// Where one source lies in another, who may write to the outer one decides what the inner one is.
+    async fn refuse_nested(&self, source: &Path) -> Result<(), CallError> {
+        for agent in self.agents.all() {
+            for mount in self.store.mounts_of(&agent.name).await? {
+                let other = Path::new(&mount.source);
+                if other != source && overlaps(source, other) {
+                    let reason = format!(
+                        "it is in, or around, {}, the mount '{}' of '{}'",
+                        mount.source, mount.label, agent.name
+                    );
+                    return Err(wrong(&reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an agent may see a source, given without links; answers whether all of it was looked at for
+    /// sockets.
+    fn check_source(&self, source: &Path) -> Result<bool, CallError> {
+        let is_special = SPECIAL.iter().any(|special| source.starts_with(special));
+        if is_special || TOO_WIDE.iter().any(|wide| source == Path::new(wide)) {
             return Err(wrong("it is a directory of the system's own"));
+        }
+        if let Some(keys) = KEYS.iter().find(|keys| source.join(keys).exists()) {
+            return Err(wrong(&format!("it holds somebody's keys, {keys}")));
         }
         let layout = &self.layout;
         let own = [&layout.data_dir, &layout.workspace_root, &layout.run_dir];
-        if own.into_iter().any(|own| overlaps(&source, own)) {
-            return Err(wrong("it is in, or around, the gateway's own data"));
+        let program = std::env::current_exe().ok();
+        let programs = program.as_deref().and_then(Path::parent);
+        let mut own = own.into_iter().map(PathBuf::as_path).chain(programs);
+        if own.any(|own| overlaps(source, own)) {
+            return Err(wrong(
+                "it is in, or around, the gateway's own data or programs",
+            ));
         }
         let mut agents = self.agents.all().into_iter();
-        if let Some(other) = agents.find(|agent| overlaps(&source, Path::new(&agent.workspace))) {
+        if let Some(other) = agents.find(|agent| overlaps(source, Path::new(&agent.workspace))) {
             let reason = format!("it is in, or around, the workspace of '{}'", other.name);
             return Err(wrong(&reason));
         }
-        match find_socket(&source) {
+        match find_socket(source) {
             Scan::Socket(socket) => {
                 let reason = format!(
                     "it holds a socket, {}, through which programs would reach a service of the host",
@@ -135,10 +223,24 @@ impl Gateway {
                 );
                 Err(wrong(&reason))
             }
-            Scan::None => Ok((source, true)),
-            Scan::TooMuch => Ok((source, false)),
+            Scan::None => Ok(true),
+            Scan::TooMuch => Ok(false),
         }
     }
+}
+
+/// A directory by its path without links.
+fn real(given: &Path) -> Result<PathBuf, CallError> {
+    if !given.is_absolute() {
+        return Err(wrong("it is not an absolute path"));
+    }
+    let source = given
+        .canonicalize()
+        .map_err(|_| wrong("it does not exist"))?;
+    if !source.is_dir() {
+        return Err(wrong("it is not a directory"));
+    }
+    Ok(source)
 }
 
 fn overlaps(a: &Path, b: &Path) -> bool {

@@ -24,6 +24,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
+/// How often a box is made again that was closed while it was made.
+const MADE_AGAIN: usize = 4;
 /// Where a box's programs find the proxy, on their own loopback: the port that proxies usually have.
 const PROXY_PORT: u16 = 3128;
 
@@ -51,7 +53,7 @@ impl Boxes {
     pub(crate) fn close(&self, session: &SessionId) {
         let gone = self.lock().remove(session);
         if let Some(gone) = gone.as_ref().and_then(|cell| cell.get()).cloned() {
-            tokio::spawn(async move { gone.inner.kill().await });
+            tokio::spawn(async move { gone.inner.close().await });
         }
     }
 
@@ -74,6 +76,12 @@ impl Boxes {
         self.lock().entry(session.clone()).or_default().clone()
     }
 
+    /// Whether this is the session's box still, and nobody has closed it.
+    fn has(&self, session: &SessionId, cell: &Arc<OnceCell<Arc<SessionBox>>>) -> bool {
+        let open = self.lock();
+        open.get(session).is_some_and(|one| Arc::ptr_eq(one, cell))
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<OnceCell<Arc<SessionBox>>>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,14 +90,21 @@ impl Boxes {
 impl Gateway {
     /// A session's box.
     async fn session_box(&self, session: &AgentSession) -> Result<Arc<SessionBox>, CallError> {
-        let cell = self.boxes.of(&session.id);
-        let made = cell.get_or_try_init(|| self.make_box(session)).await?;
-        if session.ended.is_cancelled() {
-            // It may have ended before the box was there, when there was nothing to close.
-            self.boxes.close(&session.id);
-            return Err(session.expired());
+        for _ in 0..MADE_AGAIN {
+            let cell = self.boxes.of(&session.id);
+            let made = cell.get_or_try_init(|| self.make_box(session)).await?;
+            if session.ended.is_cancelled() {
+                // It may have ended before the box was there, when there was nothing to close.
+                self.boxes.close(&session.id);
+                return Err(session.expired());
+            }
+            if self.boxes.has(&session.id, &cell) {
+                return Ok(made.clone());
+            }
+            // Closed while it was made, as when a mount changed: it holds what was before.
+            made.inner.close().await;
         }
-        Ok(made.clone())
+        Err(unavailable("the agent's mounts change all the time"))
     }
 
     /// A session's box for programs, with the limits that policy sets now.
@@ -161,7 +176,7 @@ impl Gateway {
         };
         let workspace = &session.profile.workspace;
         let files = self.files_options(principal, workspace).await?;
-        let mounts = self.mounts_of(principal).await?;
+        let mounts = self.usable_mounts(principal).await?;
         let outputs = self.layout.outputs();
         for directory in [files.workspace.as_path(), &files.trash, &outputs] {
             crate::layout::make_private(directory).map_err(CallError::internal_failure)?;
@@ -177,11 +192,7 @@ impl Gateway {
         let spec = BoxSpec {
             layers,
             trash: Some(files.trash),
-            mounts: mounts
-                .iter()
-                .filter(|mount| Path::new(&mount.source).is_dir())
-                .map(as_mount)
-                .collect(),
+            mounts: mounts.iter().map(as_mount).collect(),
             system: directories
                 .chain(config.read_only_directories.iter().cloned())
                 .collect(),

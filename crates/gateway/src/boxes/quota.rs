@@ -111,8 +111,8 @@ impl Quota {
         let workspace = self.workspace.clone();
         let started = Instant::now();
         let measured = tokio::task::spawn_blocking(move || measure(&workspace));
-        // What cannot be looked at is not grown by us: the call itself says why.
-        let bytes = measured.await.ok().and_then(Result::ok).unwrap_or(0);
+        // A workspace that is closed to us, as by its mode, is closed to the count: too much.
+        let bytes = measured.await.ok().and_then(Result::ok).unwrap_or(u64::MAX);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Measured {
             at: Instant::now(),
             took: started.elapsed(),

@@ -46,6 +46,9 @@ const MAX_TURNED_AWAY: usize = 64;
 /// How long accepting rests when the process has no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
 
+/// errno(3).
+const EINVAL: i32 = rustix::io::Errno::INVAL.raw_os_error();
+
 /// What the proxy asks of its owner.
 #[async_trait]
 pub trait Egress: Send + Sync {
@@ -145,8 +148,8 @@ const BOUNDS: Bounds = Bounds {
     per_minute: MAX_PER_MINUTE,
 };
 
-/// Serves one agent's listener until `stopping` is cancelled and every connection is closed and on
-/// record. Dropped before, it closes all connections without their last records.
+/// Serves one agent's listener until it is shut down or `stopping` is cancelled, and every connection is
+/// closed and on record. Dropped before, it closes all connections without their last records.
 pub async fn serve(listener: TcpListener, egress: Arc<dyn Egress>, stopping: CancellationToken) {
     serve_within(listener, egress, stopping, BOUNDS).await;
 }
@@ -192,6 +195,8 @@ async fn serve_within(
         };
         let client = match accepted {
             Ok((client, _)) => client,
+            // Its box has ended and taken the port along (accept(2) on a socket that does not listen).
+            Err(error) if error.raw_os_error() == Some(EINVAL) => break,
             Err(error) => {
                 tracing::warn!(%error, "the egress proxy could not accept a connection");
                 tokio::time::sleep(REST).await;

@@ -89,3 +89,33 @@ fn without_a_list_nothing_is_reached_and_git_says_why() {
         "{error}"
     );
 }
+
+/// What `serve` holds goes with the box: the port, and with it the box's network namespace.
+#[test]
+fn a_box_that_ended_leaves_no_port_behind() {
+    let mut stage = Stage::with_policy(
+        "rules:\n  - match: {capability: \"*\"}\n    tier: autonomous\nnetwork:\n  allow: [a.example]\n",
+    );
+    let given = tempfile::tempdir().unwrap();
+    let mounts = "/agents/default-agent/mounts";
+    let mount = json!({"label": "data", "source": given.path()});
+    stage.control("POST", mounts, Some(mount));
+    let descriptors = format!("/proc/{}/fd", stage.daemon.pid());
+    let sockets = || {
+        let open = std::fs::read_dir(&descriptors).unwrap().flatten();
+        let links = open.filter_map(|one| std::fs::read_link(one.path()).ok());
+        links
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count()
+    };
+    stage.shell("true");
+    let before = sockets();
+    for number in 0..20 {
+        let toggle = Some(json!({"read_only": number % 2 == 0}));
+        stage.control("PATCH", &format!("{mounts}/data"), toggle);
+        stage.shell("true");
+    }
+    until("sockets of boxes that have ended", || {
+        sockets() < before + 10
+    });
+}

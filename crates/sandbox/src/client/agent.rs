@@ -81,6 +81,8 @@ pub struct AgentBox {
     launcher: Arc<Launcher>,
     options: BoxOptions,
     live: tokio::sync::Mutex<Option<Arc<Live>>>,
+    /// It never stands again. Set while `live` is held, so that nothing is made after.
+    closed: AtomicBool,
     turns: Semaphore,
 }
 
@@ -93,6 +95,7 @@ impl AgentBox {
             turns: Semaphore::new(options.workers.max(1)),
             options,
             live: tokio::sync::Mutex::new(None),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -177,6 +180,16 @@ impl AgentBox {
         }
     }
 
+    /// Kills everything in the box for good: every later call is refused with [`BoxError::Ended`], also one
+    /// that is on its way now.
+    pub async fn close(&self) {
+        let mut live = self.live.lock().await;
+        self.closed.store(true, Ordering::Relaxed);
+        if let Some(live) = live.take() {
+            live.kill();
+        }
+    }
+
     /// Workers that wait for a call.
     pub async fn idle_workers(&self) -> usize {
         match &*self.live.lock().await {
@@ -187,6 +200,9 @@ impl AgentBox {
 
     async fn live(&self) -> Result<Arc<Live>, BoxError> {
         let mut slot = self.live.lock().await;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(BoxError::Ended);
+        }
         if let Some(live) = &*slot
             && !live.is_gone()
         {

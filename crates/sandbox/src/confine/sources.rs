@@ -6,8 +6,8 @@ use super::idmap;
 use crate::spec::{BoxSpec, Identity, MOUNTS, TRASH, WORKSPACE};
 use crate::step::errno_of;
 use crate::sys;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use std::io::Read;
@@ -76,7 +76,7 @@ impl Sources {
         for mount in &spec.mounts {
             let flags = if mount.writable { WRITABLE } else { READ_ONLY };
             let target = Path::new(MOUNTS).join(&mount.label);
-            let source = tree(&mount.source, &target, flags, recursive)?;
+            let source = tree_without_links(&mount.source, &target, flags, recursive)?;
             if let (What::Tree { tree, .. }, Identity::Own(id)) = (&source.what, spec.identity) {
                 let _mapped = idmap::to_owner(tree.as_fd(), id)?;
             }
@@ -139,13 +139,39 @@ fn system_source(path: &Path, recursive: bool) -> Result<Option<Source>, Errno> 
     tree(path, path, READ_ONLY, recursive).map(Some)
 }
 
+/// [`tree`] of a directory by a path that holds no link at all. An agent that may write around it could have
+/// put one there since the path was looked at, to anywhere on the host.
+fn tree_without_links(
+    from: &Path,
+    target: &Path,
+    flags: u64,
+    recursive: bool,
+) -> Result<Source, Errno> {
+    let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat2(CWD, from, how, Mode::empty(), no_links)?;
+    clone_of(directory.as_fd(), Path::new(""), target, flags, recursive)
+}
+
 /// A detached copy of a mount, cut off from what happens to the original.
 fn tree(from: &Path, target: &Path, flags: u64, recursive: bool) -> Result<Source, Errno> {
-    let mut how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    clone_of(CWD, from, target, flags, recursive)
+}
+
+fn clone_of(
+    at: BorrowedFd<'_>,
+    from: &Path,
+    target: &Path,
+    flags: u64,
+    recursive: bool,
+) -> Result<Source, Errno> {
+    let mut how = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
     if recursive {
         how |= OpenTreeFlags::AT_RECURSIVE;
     }
-    let tree = open_tree(CWD, from, how)?;
+    let tree = open_tree(at, from, how)?;
     sys::set_mount(tree.as_fd(), recursive, flags, libc::MS_PRIVATE)?;
     let directory =
         FileType::from_raw_mode(rustix::fs::fstat(&tree)?.st_mode) == FileType::Directory;
