@@ -12,5 +12,6 @@ mod naive;
 mod paths;
 mod properties;
 mod rates;
+mod shadow;
 mod templates;
 mod world;
