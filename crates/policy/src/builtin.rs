@@ -141,7 +141,7 @@ impl Hazard {
                 .paths()
                 .iter()
                 .any(|path| path.written && is_system(path)),
-            Hazard::DataDir(part) => facts.data_part() == Some(part),
+            Hazard::DataDir(part) => facts.data_parts().contains(part),
             Hazard::OtherAgent => {
                 let caller = facts.query.principal;
                 caller.kind == PrincipalKind::Agent
@@ -200,17 +200,35 @@ pub(crate) fn normal_data_dir(data_dir: &str) -> Option<Box<str>> {
         .map(String::into_boxed_str)
 }
 
-/// The part of the data directory that a path input, or a word of the command, lies in: the first
-/// one found outside the caller's own workspace.
-pub(crate) fn reached(facts: &Facts<'_>, data_dir: &str) -> Option<DataPart> {
+/// Parts of the data directory, as bits by [`DataPart`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DataParts(u8);
+
+impl DataParts {
+    pub(crate) fn contains(self, part: DataPart) -> bool {
+        self.0 & (1 << part as u8) != 0
+    }
+
+    fn with(self, part: DataPart) -> Self {
+        DataParts(self.0 | (1 << part as u8))
+    }
+}
+
+/// Every part of the data directory that a path input, or a word of the command, lies in, outside the
+/// caller's own workspace: a move out of a harmless part must not hide that it ends in another.
+pub(crate) fn reached(facts: &Facts<'_>, data_dir: &str) -> DataParts {
     let part = |path: &NormalPath| {
         if path.inside().is_some() {
             return None;
         }
         DataPart::of(path.absolute().strip_prefix(data_dir.as_bytes())?)
     };
-    let by_path = facts.paths().iter().find_map(part);
-    if by_path.is_some() || !facts.shape.command {
+    let by_path = facts
+        .paths()
+        .iter()
+        .filter_map(part)
+        .fold(DataParts::default(), DataParts::with);
+    if !facts.shape.command {
         return by_path;
     }
     let args = facts.args().filter_map(Value::as_str);
@@ -219,15 +237,17 @@ pub(crate) fn reached(facts: &Facts<'_>, data_dir: &str) -> Option<DataPart> {
         .into_iter()
         .chain(args)
         .chain(facts.text("stdin"));
-    let mut long_enough = texts.filter(|text| text.len() >= data_dir.len());
-    long_enough.find_map(|text| {
-        text.match_indices(data_dir).find_map(|(at, _)| {
+    let long_enough = texts.filter(|text| text.len() >= data_dir.len());
+    let words = long_enough.flat_map(|text| {
+        text.match_indices(data_dir).map(|(at, _)| {
             let word = text.get(at..).unwrap_or_default();
             let ends = |c: char| c.is_whitespace() || "'\"`;|&<>()".contains(c);
-            let word = word.split(ends).next().unwrap_or_default();
-            part(&NormalPath::new(facts.query.workspace, word, false))
+            word.split(ends).next().unwrap_or_default()
         })
-    })
+    });
+    words
+        .filter_map(|word| part(&NormalPath::new(facts.query.workspace, word, false)))
+        .fold(by_path, DataParts::with)
 }
 
 impl DataPart {

@@ -2,14 +2,16 @@
 
 use crate::builtin::{PROTECTIONS, normal_data_dir};
 use crate::condition::{Condition, Test};
-use crate::diagnostic::{Diagnostic, Place, Problems, nearest};
+use crate::diagnostic::{Diagnostic, Place, nearest};
 use crate::facts::{Facts, Shape};
 use crate::index::Index;
+use crate::load::{Input, Inputs, load};
 use crate::pattern::Pattern;
 use crate::sections::{NetworkSection, Sandbox};
-use crate::syntax::{self, Extends, File};
+use crate::shadow::Shadow;
+use crate::syntax::{self, File};
 use crate::template::{DEFAULT_TEMPLATE, SAFEST_TEMPLATE, TEMPLATES, file_of, template_text};
-use crate::{AgentLayers, PolicyLayer, PolicySet, Source, Sources, examples, validate};
+use crate::{AgentLayers, PolicyLayer, PolicySet, Source, Sources, validate};
 use kruxos_catalog::Catalog;
 use kruxos_types::Tier;
 use std::collections::{BTreeMap, HashMap};
@@ -43,6 +45,8 @@ pub(crate) struct Rate {
     pub(crate) max: u32,
     pub(crate) window_ms: i64,
     pub(crate) on_exceed: Option<Tier>,
+    /// Of a file in shadow mode: counted beside the limits that are enforced.
+    pub(crate) shadow: bool,
 }
 
 /// The rules of one capability in the order in which they are tried.
@@ -58,6 +62,7 @@ pub(crate) struct List {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) layer: PolicyLayer,
+    pub(crate) shadow: bool,
     pub(crate) rules: Vec<Rule>,
     /// By capability.
     pub(crate) lists: Vec<List>,
@@ -116,6 +121,7 @@ impl Table {
         let defaults = file.defaults.as_ref().map(|rule| rule.tier);
         let mut table = Table {
             layer,
+            shadow: file.shadow,
             rules: Vec::new(),
             lists: Vec::new(),
             network: file.network,
@@ -166,6 +172,7 @@ impl Table {
                 max: rate.max,
                 window_ms: window_ms(rate.window_seconds),
                 on_exceed: rate.on_exceed,
+                shadow: self.shadow,
             }),
             origin: Arc::new(Origin {
                 file: rule.file,
@@ -255,125 +262,46 @@ pub(crate) fn most_specific(entries: &[syntax::Entry], capabilities: usize) -> V
         .collect()
 }
 
-/// Files that extend each other, one below the other: more cannot be kept in mind.
-const MAX_EXTENDS: usize = 8;
-
-/// Reads a file and, below it, what it extends. `among` has the other files that it may extend; without
-/// them, what such a file would add is left out with a warning.
-pub(crate) fn load(
-    source: &Source,
-    layer: PolicyLayer,
-    catalog: &Catalog,
-    among: Option<&Sources>,
-) -> (File, Vec<Diagnostic>) {
-    let mut problems = Problems::new(&source.file);
-    let mut file = syntax::read(&source.file, &source.text, layer, catalog, &mut problems);
-    if !problems.any_fatal() {
-        examples::check(&file, catalog, &mut problems);
-        validate::reachability(&file, catalog, &mut problems);
-    }
-    let mut found = problems.into_vec();
-    let mut chain = vec![source.file.clone()];
-    let mut next = file.extends.take();
-    while let Some(extends) = next.take() {
-        let user = chain.last().cloned().unwrap_or_default();
-        let below = match below(extends, &user, &chain, among) {
-            Ok(below) => below,
-            Err(problem) => {
-                found.push(problem);
-                break;
-            }
-        };
-        let mut problems = Problems::new(&below.file);
-        let mut base = syntax::read(&below.file, &below.text, layer, catalog, &mut problems);
-        found.extend(problems.into_vec());
-        next = base.extends.take();
-        file.extend_from(base);
-        chain.push(below.file);
-    }
-    (file, found)
-}
-
-/// What the last file of the chain extends.
-fn below(
-    extends: Extends,
-    user: &str,
-    chain: &[String],
-    among: Option<&Sources>,
-) -> Result<Source, Diagnostic> {
-    let (name, place) = match extends {
-        Extends::Template(name) => {
-            return Ok(Source {
-                file: file_of(name),
-                text: template_text(name).unwrap_or_default().to_owned(),
-            });
-        }
-        Extends::File(name, place) => (name, place),
-    };
-    let problem = |message: String, fatal| Diagnostic {
-        file: user.to_owned(),
-        line: place.line as usize,
-        column: place.column as usize,
-        message,
-        fatal,
-    };
-    if chain.iter().any(|file| **file == *name) {
-        let way = chain.join("` extends `");
-        return Err(problem(
-            format!("files extend each other in a circle: `{way}` extends `{name}`"),
-            true,
-        ));
-    }
-    if chain.len() > MAX_EXTENDS {
-        let message = format!("more than {MAX_EXTENDS} files extend each other");
-        return Err(problem(message, true));
-    }
-    let Some(among) = among else {
-        let message =
-            format!("`{name}` is not looked at here; what this file takes from it is not checked");
-        return Err(problem(message, false));
-    };
-    among.named(&name).cloned().ok_or_else(|| {
-        let message = format!(
-            "there is no policy file `{name}`; it is named from the directory of policy files, such as `base.yaml` or `agents/coder.yaml`"
-        );
-        problem(message, true)
-    })
-}
-
-impl File {
-    /// What this file leaves open, its base answers: rules behind its own, entries whose patterns it
-    /// does not have, defaults if it has none.
-    fn extend_from(&mut self, base: File) {
-        self.rules.extend(base.rules);
-        for entry in base.entries {
-            if !self
-                .entries
-                .iter()
-                .any(|own| own.pattern.text == entry.pattern.text)
-            {
-                self.entries.push(entry);
-            }
-        }
-        self.defaults = self.defaults.take().or(base.defaults);
-        self.network.allow.extend(base.network.allow);
-        self.network.deny.extend(base.network.deny);
-        self.sandbox.0 = self.sandbox.0.tightened_by(base.sandbox.0);
-    }
-}
-
-/// Compiles one source after the other and keeps every problem.
+/// Compiles one file after the other and keeps every problem.
 struct Compiler<'a> {
     catalog: &'a Catalog,
     sources: &'a Sources,
     found: Vec<Diagnostic>,
+    shadow: Shadow,
 }
 
 impl Compiler<'_> {
-    fn table(&mut self, source: &Source, layer: PolicyLayer) -> Table {
-        let (file, found) = load(source, layer, self.catalog, Some(self.sources));
+    fn table(&mut self, input: &Input<'_>, layer: PolicyLayer) -> Table {
+        let (file, found) = load(input, layer, self.catalog, Some(self.sources));
         self.found.extend(found);
         Table::build(layer, file, self.catalog.all().len())
+    }
+
+    /// The table of a layer or of an agent, if it is enforced; one in shadow mode is put aside.
+    fn enforced(
+        &mut self,
+        input: Option<&Input<'_>>,
+        layer: PolicyLayer,
+        agent: &str,
+    ) -> Option<Table> {
+        let table = self.table(input?, layer);
+        match table.shadow {
+            true => self.shadow.add(table, agent),
+            false => Some(table),
+        }
+    }
+
+    fn templates(&mut self) -> BTreeMap<&'static str, Arc<Table>> {
+        let mut templates = BTreeMap::new();
+        for name in TEMPLATES {
+            let source = Source {
+                file: file_of(name),
+                text: template_text(name).unwrap_or_default().to_owned(),
+            };
+            let table = self.table(&Input::from(&source), PolicyLayer::Template);
+            templates.insert(name, Arc::new(table));
+        }
+        templates
     }
 }
 
@@ -387,53 +315,43 @@ impl PolicySet {
         catalog: &Catalog,
         generation: u64,
     ) -> Result<(PolicySet, Vec<Diagnostic>), Vec<Diagnostic>> {
+        Self::compile_inputs(&Inputs::from(sources), catalog, generation)
+    }
+
+    /// [`PolicySet::compile`] of files of which some are parts of others.
+    pub(crate) fn compile_inputs(
+        inputs: &Inputs<'_>,
+        catalog: &Catalog,
+        generation: u64,
+    ) -> Result<(PolicySet, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let sources = inputs.rest;
         let mut compiler = Compiler {
             catalog,
             sources,
             found: Vec::new(),
+            shadow: Shadow::default(),
         };
         let shapes: Vec<Shape> = catalog.all().iter().map(Shape::of).collect();
         let data_dir = sources.data_dir.as_deref().and_then(normal_data_dir);
-        let mut templates: BTreeMap<&'static str, Arc<Table>> = BTreeMap::new();
-        for name in TEMPLATES {
-            let text = template_text(name).unwrap_or_default().to_owned();
-            let table = compiler.table(
-                &Source {
-                    file: file_of(name),
-                    text,
-                },
-                PolicyLayer::Template,
-            );
-            templates.insert(name, Arc::new(table));
-        }
-        let system = sources
-            .system
-            .as_ref()
-            .map(|source| compiler.table(source, PolicyLayer::System));
-        let organisation = sources
-            .organisation
-            .as_ref()
-            .map(|source| compiler.table(source, PolicyLayer::Organisation));
-        let user = sources
-            .user
-            .as_ref()
-            .map(|source| compiler.table(source, PolicyLayer::User));
+        let templates = compiler.templates();
+        let system = compiler.enforced(inputs.system.as_ref(), PolicyLayer::System, "");
+        let organisation =
+            compiler.enforced(inputs.organisation.as_ref(), PolicyLayer::Organisation, "");
+        let user = compiler.enforced(inputs.user.as_ref(), PolicyLayer::User, "");
         let mut agents = HashMap::default();
-        for name in sources.agents.keys().chain(sources.groups.keys()) {
-            if agents.contains_key(name.as_str()) {
+        let named = sources.groups.keys().map(String::as_str);
+        for name in inputs.agents.keys().copied().chain(named) {
+            if agents.contains_key(name) {
                 continue;
             }
-            let own = sources
-                .agents
-                .get(name)
-                .map(|source| compiler.table(source, PolicyLayer::Agent));
+            let own = compiler.enforced(inputs.agents.get(name), PolicyLayer::Agent, name);
             let template = compiler.template(name, sources.groups.get(name).map(String::as_str));
             let template = templates
                 .get(template)
                 .or_else(|| templates.get(SAFEST_TEMPLATE))
                 .cloned();
             if let Some(template) = template {
-                agents.insert(name.as_str().into(), AgentLayers { template, own });
+                agents.insert(name.into(), AgentLayers { template, own });
             }
         }
         let mut found = compiler.found;
@@ -452,6 +370,7 @@ impl PolicySet {
             templates,
             agents,
             user,
+            shadow: compiler.shadow.if_any(),
         };
         found.extend(validate::without_effect(&set, catalog));
         Ok((set, found))

@@ -6,6 +6,7 @@ use crate::compile::{Origin, Rate, Rule, Table};
 use crate::explain::RateUse;
 use crate::facts::{Facts, View};
 use crate::rate::{RateCounters, RateRefusal, Use};
+use crate::shadow::{ShadowKey, ShadowVerdict};
 use crate::{DEFAULT_TEMPLATE, PolicyLayer, PolicySet, Query};
 use kruxos_types::{Principal, PrincipalKind, Tier};
 use smallvec::SmallVec;
@@ -36,6 +37,7 @@ pub struct Verdict {
     pub(crate) answers: [Option<Answer>; LAYERS],
     pub(crate) rate: Option<RateUse>,
     origin: Option<Arc<Origin>>,
+    shadow: Option<ShadowVerdict>,
 }
 
 /// Everything that the explanation of a verdict depends on besides principal and capability: two
@@ -46,6 +48,7 @@ pub struct Reasons {
     generation: u64,
     winner: PolicyLayer,
     answers: [Option<Answer>; LAYERS],
+    shadow: Option<ShadowKey>,
 }
 
 impl Verdict {
@@ -58,6 +61,7 @@ impl Verdict {
             generation: self.generation,
             winner: self.winner,
             answers: self.answers,
+            shadow: self.shadow.as_ref().map(ShadowVerdict::key),
         })
     }
 
@@ -98,6 +102,18 @@ impl Verdict {
         (!origin.file.is_empty()).then_some((&*origin.file, origin.place.line as usize))
     }
 
+    /// What would have been decided with the files in shadow mode in force; only where that is another
+    /// tier, or a refusal by a rate limit.
+    #[must_use]
+    pub fn shadow(&self) -> Option<&ShadowVerdict> {
+        self.shadow.as_ref()
+    }
+
+    /// The winning rule, for those who tell of it elsewhere.
+    pub(crate) fn origin(&self) -> Option<&Arc<Origin>> {
+        self.origin.as_ref()
+    }
+
     /// The state of the rate limit that the call counted against.
     #[must_use]
     pub fn rate(&self) -> Option<RateUse> {
@@ -110,6 +126,25 @@ impl Verdict {
 pub(crate) enum Counting {
     Take,
     Peek,
+    /// Takes from limits of files in shadow mode and looks at all others.
+    TakeShadow,
+}
+
+impl Counting {
+    fn in_shadow(self) -> Counting {
+        match self {
+            Counting::Take => Counting::TakeShadow,
+            other => other,
+        }
+    }
+
+    fn takes(self, rate: &Rate) -> bool {
+        match self {
+            Counting::Take => true,
+            Counting::Peek => false,
+            Counting::TakeShadow => rate.shadow,
+        }
+    }
 }
 
 /// A decision before it is told: with its refusal, if a limit refused it.
@@ -141,13 +176,30 @@ impl PolicySet {
         rates: &RateCounters,
         counting: Counting,
     ) -> Outcome {
-        let capability = query.definition.id.index();
+        // Before the call is counted, so that both look at the same state of the limits.
+        let shadow = self
+            .shadow_tables(query.principal)
+            .map(|tables| self.among(&tables, query, rates, counting.in_shadow()));
         let tables = self.tables(query.principal);
+        let mut outcome = self.among(&tables, query, rates, counting);
+        outcome.verdict.shadow = shadow.and_then(|shadow| shadow.unlike(&outcome));
+        outcome
+    }
+
+    /// The decision of these tables.
+    fn among(
+        &self,
+        tables: &[Option<&Table>; LAYERS],
+        query: &Query<'_>,
+        rates: &RateCounters,
+        counting: Counting,
+    ) -> Outcome {
+        let capability = query.definition.id.index();
         let mut found = Found::default();
         match self.shapes.get(capability) {
             Some(shape) => {
                 let facts = Facts::new(query, shape, self.data_dir.as_deref());
-                found.look(&tables, capability, &facts);
+                found.look(tables, capability, &facts);
             }
             None => found.definition_counts = true,
         }
@@ -170,7 +222,7 @@ impl PolicySet {
         let answers = told.map(|told| told.map(|candidate| candidate.answer));
         let winner = told
             .iter()
-            .zip(&tables)
+            .zip(tables)
             .filter_map(|(candidate, table)| Some((candidate.as_ref()?, (*table)?)))
             .find(|(candidate, _)| candidate.answer.counts && candidate.answer.tier == tier);
         let verdict = Verdict {
@@ -180,6 +232,7 @@ impl PolicySet {
             answers,
             rate: limits.rate,
             origin: winner.map(|(winner, _)| winner.rule.origin.clone()),
+            shadow: None,
         };
         Outcome {
             verdict,
@@ -346,9 +399,9 @@ impl Limits<'_, '_> {
                 continue;
             }
             let (principal, now) = (self.query.principal, self.query.now);
-            let found = match self.counting {
-                Counting::Take => self.rates.take(rate, principal, now),
-                Counting::Peek => self.rates.peek(rate, principal, now),
+            let found = match self.counting.takes(rate) {
+                true => self.rates.take(rate, principal, now),
+                false => self.rates.peek(rate, principal, now),
             };
             self.note(rate, found);
             if found.admitted {
@@ -363,9 +416,10 @@ impl Limits<'_, '_> {
                 None => self.refuse(rate, found),
             }
         }
-        if self.counting == Counting::Take && (blocked || self.refusal.is_some()) {
+        if blocked || self.refusal.is_some() {
             taken
                 .iter()
+                .filter(|rate| self.counting.takes(rate))
                 .for_each(|rate| self.rates.give_back(rate, self.query.principal));
         }
     }

@@ -5,6 +5,7 @@ use crate::condition::{Test, restricts};
 use crate::decide::{Counting, LAYERS};
 use crate::rate::{RateCounters, RateRefusal};
 use crate::sections::{NetworkPolicy, Sandbox};
+use crate::shadow::{ShadowAnswer, ShadowVerdict};
 use crate::{PolicyLayer, PolicySet, Query, Verdict};
 use kruxos_catalog::Definition;
 use kruxos_types::{Principal, PrincipalKind, Tier};
@@ -24,6 +25,9 @@ pub struct Explanation {
     /// A rate limit refuses the call, whatever its tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RateRefusal>,
+    /// What the files in shadow mode would have made of it, where that is something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowAnswer<'static>>,
 }
 
 /// What one layer says.
@@ -64,6 +68,8 @@ pub struct AuditDecision<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<RateUse>,
     pub generation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowAnswer<'a>>,
 }
 
 /// One layer of an [`AuditDecision`].
@@ -110,6 +116,7 @@ impl PolicySet {
             rate: compact.rate,
             generation: compact.generation,
             refusal: outcome.refusal,
+            shadow: compact.shadow.map(ShadowAnswer::into_owned),
         }
     }
 
@@ -153,6 +160,7 @@ impl PolicySet {
             winner: verdict.winner().as_str(),
             rate: verdict.rate,
             generation: verdict.generation(),
+            shadow: verdict.shadow().map(ShadowVerdict::told),
         }
     }
 

@@ -2,7 +2,7 @@
 //! inputs of ordinary length.
 
 use crate::Query;
-use crate::builtin::{self, DataPart};
+use crate::builtin::{self, DataParts};
 use crate::index::{DOOR_SHIFT, KIND_SHIFT};
 use crate::url::{Host, Unreadable, plain_host, split_url};
 use kruxos_catalog::{Definition, FieldType};
@@ -218,7 +218,7 @@ pub(crate) struct Facts<'a> {
     view: Cell<View>,
     paths: OnceCell<SmallVec<[NormalPath; 2]>>,
     args: OnceCell<Option<SmallVec<[u8; 128]>>>,
-    data_part: OnceCell<Option<DataPart>>,
+    data_parts: OnceCell<DataParts>,
 }
 
 impl<'a> Facts<'a> {
@@ -231,7 +231,7 @@ impl<'a> Facts<'a> {
             view: Cell::new(View::Whole),
             paths: OnceCell::new(),
             args: OnceCell::new(),
-            data_part: OnceCell::new(),
+            data_parts: OnceCell::new(),
         };
         facts.ambient = (1 << facts.weekday())
             | (1 << (KIND_SHIFT + query.principal.kind as u32))
@@ -244,10 +244,14 @@ impl<'a> Facts<'a> {
         gate & self.ambient == self.ambient
     }
 
-    /// The part of the gateway's data directory that the call reaches for.
-    pub(crate) fn data_part(&self) -> Option<DataPart> {
-        let reached = || self.data_dir.and_then(|dir| builtin::reached(self, dir));
-        *self.data_part.get_or_init(reached)
+    /// The parts of the gateway's data directory that the call reaches for.
+    pub(crate) fn data_parts(&self) -> DataParts {
+        let reached = || {
+            self.data_dir
+                .map(|dir| builtin::reached(self, dir))
+                .unwrap_or_default()
+        };
+        *self.data_parts.get_or_init(reached)
     }
 
     pub(crate) fn text(&self, input: &str) -> Option<&'a str> {

@@ -16,9 +16,11 @@ mod examples;
 mod explain;
 mod facts;
 mod index;
+mod load;
 mod pattern;
 mod rate;
 mod sections;
+mod shadow;
 mod syntax;
 mod template;
 mod url;
@@ -30,6 +32,7 @@ pub use diagnostic::{Diagnostic, render_diagnostic};
 pub use explain::{AuditDecision, AuditLayer, Explanation, LayerAnswer, RateUse};
 pub use rate::{RateCounters, RateRefusal};
 pub use sections::{HostRule, Network, NetworkPolicy, Sandbox, Seccomp};
+pub use shadow::{ShadowAnswer, ShadowVerdict};
 pub use template::{DEFAULT_TEMPLATE, TEMPLATES, template_text};
 pub use validate::{layer_of, validate, validate_among, validate_as};
 
@@ -149,6 +152,8 @@ pub struct PolicySet {
     templates: BTreeMap<&'static str, Arc<Table>>,
     agents: HashMap<Box<str>, AgentLayers, BuildHasherDefault<index::Ready>>,
     user: Option<Table>,
+    /// Files in shadow mode; nothing on the way of a decision when there are none.
+    shadow: Option<Box<shadow::Shadow>>,
 }
 
 /// What an agent has of its own.

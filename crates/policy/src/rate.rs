@@ -19,6 +19,9 @@ const MAX_WINDOWS: usize = 100_000;
 #[derive(Debug, Default)]
 pub struct RateCounters {
     windows: Mutex<Windows>,
+    /// Of files in shadow mode: kept apart, so that they neither count for nor crowd out what is
+    /// enforced. Not stored.
+    shadow: Mutex<Windows>,
 }
 
 /// A refusal by a rate limit that names no other tier.
@@ -181,10 +184,17 @@ impl RateCounters {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_for(&self, rate: &Rate) -> std::sync::MutexGuard<'_, Windows> {
+        match rate.shadow {
+            true => self.shadow.lock().unwrap_or_else(PoisonError::into_inner),
+            false => self.lock(),
+        }
+    }
+
     /// Counts one call if the limit admits it.
     pub(crate) fn take(&self, rate: &Rate, principal: &Principal, now: Timestamp) -> Use {
         let now = now.as_millisecond();
-        let mut windows = self.lock();
+        let mut windows = self.lock_for(rate);
         if let Some(window) = windows.get_mut(&rate.key, principal) {
             window.forget(now, rate.window_ms);
             let found = window.look(rate, now);
@@ -219,7 +229,7 @@ impl RateCounters {
 
     /// Takes back what [`RateCounters::take`] counted for a call that another rule then refused.
     pub(crate) fn give_back(&self, rate: &Rate, principal: &Principal) {
-        if let Some(window) = self.lock().get_mut(&rate.key, principal) {
+        if let Some(window) = self.lock_for(rate).get_mut(&rate.key, principal) {
             window.remove();
         }
     }
@@ -227,7 +237,7 @@ impl RateCounters {
     /// What [`RateCounters::take`] would say, counting nothing.
     pub(crate) fn peek(&self, rate: &Rate, principal: &Principal, now: Timestamp) -> Use {
         let now = now.as_millisecond();
-        match self.lock().get_mut(&rate.key, principal) {
+        match self.lock_for(rate).get_mut(&rate.key, principal) {
             Some(window) => {
                 window.forget(now, rate.window_ms);
                 window.look(rate, now)

@@ -1,7 +1,8 @@
 //! What `config validate` says beyond errors: rules that can never answer, and what nothing covers.
 
-use crate::compile::{Table, load, most_specific};
+use crate::compile::{Table, most_specific};
 use crate::diagnostic::{Diagnostic, Problems};
+use crate::load::{Input, load};
 use crate::syntax::{File, Rule};
 use crate::{PolicyLayer, PolicySet, Source, Sources};
 use kruxos_catalog::Catalog;
@@ -54,7 +55,7 @@ fn check(
     catalog: &Catalog,
     others: Option<&Sources>,
 ) -> Vec<Diagnostic> {
-    let (file, mut found) = load(source, layer, catalog, others);
+    let (file, mut found) = load(&Input::from(source), layer, catalog, others);
     if found.iter().any(|diagnostic| diagnostic.fatal) {
         return found;
     }
@@ -247,7 +248,10 @@ pub(crate) fn without_effect(set: &PolicySet, catalog: &Catalog) -> Vec<Diagnost
         .collect();
     let mut found = Vec::new();
     let own = set.agents.values().filter_map(|agent| agent.own.as_ref());
-    for table in outer.iter().copied().chain(own).chain(set.user.as_ref()) {
+    // A file in shadow mode is held against what is enforced, and never the other way round.
+    let shadow = set.shadow.iter().flat_map(|shadow| shadow.tables());
+    let tables = outer.iter().copied().chain(own).chain(set.user.as_ref());
+    for table in tables.chain(shadow) {
         let above: Vec<&Table> = outer
             .iter()
             .copied()

@@ -285,6 +285,22 @@ async fn check_policy(
             field("window")
         ));
     }
+    let shadow = &decision["shadow"];
+    if !shadow.is_null() {
+        let limited = match shadow["rate_limited"] == true {
+            true => ", refused by its rate limit",
+            false => "",
+        };
+        let line = format!(
+            "in shadow mode: {}{limited}, decided by {} {}:{} {}",
+            text(&shadow["tier"]),
+            text(&shadow["winner"]),
+            text(&shadow["file"]),
+            text(&shadow["line"]),
+            text(&shadow["rule"]),
+        );
+        cx.out.spans(&[(Look::Warn, &line)]);
+    }
     if !decision["refusal"].is_null() {
         cx.out
             .spans(&[(Look::Bad, "a call now would be refused by its rate limit")]);

@@ -299,3 +299,39 @@ fn an_extended_file_keeps_its_last_good_version_across_a_start() {
     assert!(matches!(again.reload(), Reload::Kept { .. }));
     assert_eq!(tier(&again, "x"), Tier::Blocked);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_entry_tells_what_a_policy_in_shadow_mode_would_have_decided() {
+    let world = World::start().await;
+    let token = world.agent("a").await;
+    let org = "mode: shadow\nrules:\n  - {capability: filesystem.write, conditions: {path_prefix: secret}, tier: blocked, reason: Closed soon}\n";
+    let directory = world.directory.path().join("policies");
+    std::fs::write(directory.join("org.yaml"), org).unwrap();
+    let reload = world.gateway.reload_policy().await;
+    assert!(matches!(reload, Reload::Applied { .. }), "{reload:?}");
+    for path in ["secret/key", "open/key", "secret/other"] {
+        let write = json!({"path": path, "content": "k", "create_parents": true});
+        world
+            .tool(&token, "filesystem__write", write)
+            .await
+            .unwrap();
+    }
+    world.gateway.audit.flush().await.unwrap();
+    let wanted = kruxos_audit::Query {
+        capability: Some("filesystem.write".to_owned()),
+        limit: 10,
+        newest_first: false,
+        ..kruxos_audit::Query::default()
+    };
+    let page = world.gateway.audit.query(&wanted).unwrap();
+    let shadows: Vec<Value> = page
+        .entries
+        .iter()
+        .map(|entry| entry.policy_decision.as_ref().unwrap()["shadow"].clone())
+        .collect();
+    let blocked = json!({
+        "tier": "blocked", "winner": "organisation", "file": "org.yaml", "line": 3,
+        "rule": "rules[filesystem.write]", "reason": "Closed soon",
+    });
+    assert_eq!(shadows, [blocked.clone(), Value::Null, blocked]);
+}

@@ -9,6 +9,7 @@ pub(crate) use rule::{Entry, Example, Rule};
 
 use crate::PolicyLayer;
 use crate::diagnostic::{Place, Problems, suggestion};
+use crate::load::Body;
 use crate::sections::{NetworkSection, SandboxSection};
 use crate::template::TEMPLATES;
 use crate::yaml::{self, At, Node};
@@ -22,6 +23,8 @@ pub(crate) const MAX_RULES: usize = 20_000;
 /// A file as rules.
 #[derive(Debug, Default)]
 pub(crate) struct File {
+    /// Evaluated and told, never enforced.
+    pub(crate) shadow: bool,
     pub(crate) extends: Option<Extends>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) entries: Vec<Entry>,
@@ -33,9 +36,17 @@ pub(crate) struct File {
 /// What a file takes its remaining answers from.
 #[derive(Debug)]
 pub(crate) enum Extends {
-    Template(&'static str),
+    Template(&'static str, Place),
     /// By its name below the directory of policy files.
     File(Box<str>, Place),
+}
+
+impl Extends {
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Extends::Template(_, place) | Extends::File(_, place) => *place,
+        }
+    }
 }
 
 /// Fields of a file.
@@ -64,14 +75,20 @@ pub(crate) struct Context {
 /// Reads a whole file. Problems go to `problems`; the result is good only if none is fatal.
 pub(crate) fn read(
     name: &str,
-    text: &str,
+    body: Body<'_>,
     layer: PolicyLayer,
     catalog: &Catalog,
     problems: &mut Problems<'_>,
 ) -> File {
     let mut file = File::default();
-    let Some(root) = yaml::parse(text, problems) else {
-        return file;
+    let parsed;
+    let root = match body {
+        Body::Tree(root) => root,
+        Body::Text(text) => {
+            parsed = yaml::parse(text, problems);
+            let Some(root) = &parsed else { return file };
+            root
+        }
     };
     if matches!(root.node, Node::Null) {
         return file;
@@ -82,7 +99,7 @@ pub(crate) fn read(
         expressions: 0,
         rules: 0,
     };
-    let pairs = reader.pairs(&root, "a policy file");
+    let pairs = reader.pairs(root, "a policy file");
     let mut context = Context {
         file: name.into(),
         layer,
@@ -99,7 +116,7 @@ pub(crate) fn read(
             "name" | "description" => drop(reader.text(at, &key.name)),
             "version" => version(&mut reader, at),
             "extends" => file.extends = extends(&mut reader, at),
-            "mode" => mode(&mut reader, at),
+            "mode" => file.shadow = is_shadow(&mut reader, at),
             "enforce" => {}
             "defaults" => file.defaults = rule::defaults(&mut reader, &context, at),
             "capabilities" => file.entries = capabilities(&mut reader, &context, at),
@@ -132,21 +149,15 @@ fn extends(reader: &mut Reader<'_, '_>, at: &At) -> Option<Extends> {
         );
         reader.problems.fatal(at.place, message);
     }
-    found.map(Extends::Template)
+    found.map(|name| Extends::Template(name, at.place))
 }
 
-fn mode(reader: &mut Reader<'_, '_>, at: &At) {
-    match reader.text(at, "mode") {
-        Some("shadow") => reader.problems.fatal(
-            at.place,
-            "`mode: shadow` is not supported by this version; remove it to enforce the file",
-        ),
-        Some("enforce") | None => {}
-        Some(other) => {
-            let message = format!("unknown mode `{other}`{}", suggestion(other, &["enforce"]));
-            reader.problems.fatal(at.place, message);
-        }
-    }
+fn is_shadow(reader: &mut Reader<'_, '_>, at: &At) -> bool {
+    let modes = [("enforce", false), ("shadow", true)];
+    reader
+        .text(at, "mode")
+        .and_then(|text| reader.choice(text, at.place, "mode", &modes))
+        .unwrap_or_default()
 }
 
 /// `enforce: ceiling` is `Some(true)`.

@@ -260,3 +260,24 @@ fn ordinary_commands_are_not() {
         assert!(!blocked(&run(command, &args)), "{command} {args:?}");
     }
 }
+
+/// Found by the differential test: the first path's part of the data directory hid the second's.
+#[test]
+fn a_move_from_one_part_of_the_data_directory_into_another_meets_the_protections_of_both() {
+    let mut sources = sources(&[("alice", OPEN)]);
+    sources.data_dir = Some("/home/me/.kruxos".to_owned());
+    let set = compile(&sources).unwrap().0;
+    for (source, destination, expected) in [
+        ("outputs/x", "policies/org.yaml", Tier::Blocked),
+        ("policies/org.yaml", "outputs/x", Tier::Blocked),
+        ("outputs/x", "vault/x", Tier::Blocked),
+        ("outputs/x", "outputs/y", Tier::Autonomous),
+    ] {
+        let place = |below: &str| format!("/home/me/.kruxos/{below}");
+        let moved = call(
+            "filesystem.move",
+            json!({"source": place(source), "destination": place(destination)}),
+        );
+        assert_eq!(moved.tier(&set), expected, "{source} to {destination}");
+    }
+}

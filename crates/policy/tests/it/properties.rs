@@ -65,7 +65,7 @@ fn rule() -> impl Strategy<Value = String> {
 }
 
 /// A file of up to `most` rules; long ones exercise the index.
-fn file(most: usize) -> impl Strategy<Value = String> {
+pub(crate) fn file(most: usize) -> impl Strategy<Value = String> {
     (
         prop::collection::vec(rule(), 0..most),
         prop::option::of(tier()),
@@ -99,7 +99,7 @@ fn any_call_of_one_path() -> impl Strategy<Value = Call> {
     ]
 }
 
-fn any_call() -> impl Strategy<Value = Call> {
+pub(crate) fn any_call() -> impl Strategy<Value = Call> {
     prop_oneof![4 => any_call_of_one_path(), 1 => any_copy()]
 }
 
