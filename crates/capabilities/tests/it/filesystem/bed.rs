@@ -29,6 +29,7 @@ fn options(dir: &Path) -> FilesOptions {
         workspace: dir.join("ws"),
         trash: dir.join("trash"),
         trash_keep: KEEP,
+        undo_quota: 1 << 30,
         max_watches: 3,
         mounts: Vec::new(),
     }
