@@ -10,7 +10,7 @@ use super::super::{Files, Scope, temporary};
 use super::draft::Draft;
 use super::journal::{Area, Journal};
 use super::plan::{Item, Step, Verdict, judge};
-use super::record::{Change, Kept, Kind, Line, Loaded, State, Story, Time};
+use super::record::{Change, Kept, Key, Kind, Line, Loaded, State, Story, Time};
 use super::view::{Content, View, trouble};
 use super::{store, tree};
 use rustix::fd::{AsFd, OwnedFd};
@@ -55,67 +55,124 @@ struct Job<'s, 'f> {
     trash: Option<Sidecar>,
 }
 
+/// A directory around a record's changes.
+struct Around {
+    key: Key,
+    /// Nothing but the change has been in it.
+    ours: bool,
+    now: Option<Time>,
+    /// Its time when all is taken back.
+    last: Time,
+}
+
 impl Undoing<'_> {
     /// Takes one record back, as far as its plan says. Answers how many paths it brought back.
     pub(crate) fn step(&mut self, step: &Step<'_>) -> Result<usize, Stopped> {
         let loaded = step.loaded;
         let items = self.confirm(step)?;
-        let first = items.first().map_or(0, |item| item.index);
-        let stop = |errno: Errno| Stopped {
-            index: first,
+        let around = self.around(loaded);
+        let stop = |index: usize, errno: Errno| Stopped {
+            index,
             why: trouble(errno),
         };
-        let files = self.files;
+        let undoing = Line::Undoing {
+            seq: loaded.record.seq,
+            parents: around.iter().take(loaded.record.parents.len()).map(|around| around.ours).collect(),
+        };
+        let first = items.first().map_or(0, |item| item.index);
+        let marked = self.files.journal.mark(&self.area, self.session, &undoing);
+        marked.map_err(|errno| stop(first, errno))?;
+        let to_do = |item: &&Item| matches!(item.verdict, Verdict::Undo(_));
+        let last = items.iter().filter(to_do).next_back().map(|item| item.index);
+        let mut restored = 0;
+        for item in items.iter().filter(to_do) {
+            let is_last = Some(item.index) == last;
+            let outcome = self.one(loaded, item, &around, is_last);
+            outcome.map_err(|errno| stop(item.index, errno))?;
+            restored += 1;
+        }
+        for item in items.iter().filter(|item| !to_do(item)) {
+            self.finish_times(loaded, item);
+        }
+        if last.is_none() {
+            self.set_times(&around, true);
+        }
+        let all = |item: &Item| matches!(item.verdict, Verdict::Undo(_) | Verdict::Already);
+        if step.items.iter().all(all) {
+            self.say_undone(loaded).map_err(|errno| stop(first, errno))?;
+        }
+        Ok(restored)
+    }
+
+    /// Takes back one change, as a record of its own: what comes next may need it.
+    fn one(
+        &self,
+        loaded: &Loaded,
+        item: &Item,
+        around: &[Around],
+        is_last: bool,
+    ) -> Result<(), Errno> {
         let scope = &Scope {
-            files,
+            files: self.files,
             capability: "undo",
             session: Some(self.recorded_as),
         };
         let mut draft = Draft::new(scope).undoing(self.session, loaded.record.seq);
-        let mut restore_times = Vec::new();
-        for parent in &loaded.record.parents {
-            let now = tree::time_of(files, &parent.key);
-            restore_times.push(now.is_some() && self.is_time_of(loaded, restore_times.len(), now));
-            if let Some(now) = now {
-                draft.around_key(parent.key.clone(), now);
+        for around in around {
+            if let Some(now) = tree::time_of(self.files, &around.key) {
+                draft.around_key(around.key.clone(), now);
             }
         }
-        let mut jobs = Vec::new();
-        for item in &items {
-            let job = self.prepare(loaded, item, &mut draft, scope);
-            jobs.extend(job.map_err(stop)?);
-        }
-        let begun = draft.begin().map_err(stop)?;
-        let journal = &files.journal;
-        let undoing = Line::Undoing {
-            seq: loaded.record.seq,
-            parents: restore_times.clone(),
+        let Some(job) = self.prepare(loaded, item, &mut draft, scope)? else {
+            return Ok(());
         };
-        journal.mark(&self.area, self.session, &undoing).map_err(stop)?;
-        let restored = jobs.len();
-        for job in jobs {
-            let index = loaded.record.changes.iter().position(|change| change == job.change);
-            self.run(job).map_err(|errno| Stopped {
-                index: index.unwrap_or(first),
-                why: trouble(errno),
-            })?;
-        }
+        let begun = draft.begin()?;
+        self.run(job)?;
         super::crash::at("after an undo's change");
-        for item in items.iter().filter(|item| matches!(item.verdict, Verdict::Already)) {
-            self.finish_times(loaded, item);
+        self.set_times(around, is_last);
+        begun.done();
+        Ok(())
+    }
+
+    /// The directories around a record's changes with the times that they will have.
+    fn around(&self, loaded: &Loaded) -> Vec<Around> {
+        let mut found: Vec<Around> = Vec::new();
+        for (index, parent) in loaded.record.parents.iter().enumerate() {
+            let now = tree::time_of(self.files, &parent.key);
+            found.push(Around {
+                key: parent.key.clone(),
+                ours: now.is_some() && self.is_time_of(loaded, index, now),
+                now,
+                last: parent.before,
+            });
         }
-        for (parent, restore) in loaded.record.parents.iter().zip(&restore_times) {
-            if *restore {
-                // A directory that has gone since has no time.
-                let _gone = tree::set_time(files, &parent.key, parent.before);
+        for change in &loaded.record.changes {
+            // The change did not move its time, as an append does not; what takes it back may.
+            let key = change.key.parent();
+            if found.iter().all(|around| around.key != key)
+                && let Some(now) = tree::time_of(self.files, &key)
+            {
+                found.push(Around {
+                    key,
+                    ours: true,
+                    now: Some(now),
+                    last: now,
+                });
             }
         }
-        begun.done();
-        let all = |item: &Item| matches!(item.verdict, Verdict::Undo(_) | Verdict::Already);
-        if step.items.iter().all(all) {
-            self.say_undone(loaded).map_err(stop)?;
+        found
+    }
+
+    /// Gives directories the times from before the change, or before all of it is taken back the ones that
+    /// they had a moment ago; where something else has been in them since, neither.
+    fn set_times(&self, around: &[Around], is_last: bool) {
+        for around in around.iter().filter(|around| around.ours) {
+            let time = if is_last { Some(around.last) } else { around.now };
+            if let Some(time) = time {
+                // A directory that has gone by now has no time.
+                let _gone = tree::set_time(self.files, &around.key, time);
+            }
         }
-        Ok(restored)
     }
 
     /// Looks again: what is to be taken back must still be so.
@@ -182,7 +239,11 @@ impl Undoing<'_> {
             };
             from = Some((there, target, back.map_or(Content::None, Content::Object)));
         } else {
-            draft.replace(&slot, stat.as_ref(), change.before.clone())?;
+            let before = change.before.clone();
+            match content {
+                Content::Prefix(..) => draft.change_in_place(&slot, stat.as_ref(), before)?,
+                _ => draft.replace(&slot, stat.as_ref(), before)?,
+            }
             let unkept = draft.changes().last().is_some_and(|noted| matches!(noted.kept, Kept::Not(_)));
             if let (true, None, Some(stat)) = (unkept, &change.before, &stat) {
                 let made = self.files.trash.entry(&slot, stat, scope.by());

@@ -72,6 +72,26 @@ impl<'a> Draft<'a> {
         stat: Option<&Stat>,
         after: Option<State>,
     ) -> Result<(), Errno> {
+        self.keep(slot, stat, after, false)
+    }
+
+    /// [`Draft::replace`] for a file that will be changed in place.
+    pub(crate) fn change_in_place(
+        &mut self,
+        slot: &Slot<'_>,
+        stat: Option<&Stat>,
+        after: Option<State>,
+    ) -> Result<(), Errno> {
+        self.keep(slot, stat, after, true)
+    }
+
+    fn keep(
+        &mut self,
+        slot: &Slot<'_>,
+        stat: Option<&Stat>,
+        after: Option<State>,
+        in_place: bool,
+    ) -> Result<(), Errno> {
         if self.session.is_none() {
             return Ok(());
         }
@@ -83,7 +103,7 @@ impl<'a> Draft<'a> {
         let mut kept = Kept::Nothing;
         if before.kind == Kind::File {
             let area = self.area()?;
-            let held = store::keep(&area.objects, slot, stat, self.files.journal.quota)?;
+            let held = store::keep(&area.objects, slot, stat, self.files.journal.quota, in_place)?;
             before.sha256 = held.sha256.clone();
             kept = held.kept.clone();
             self.held.push(held);
@@ -202,16 +222,6 @@ impl Begun<'_> {
         self.states.push((index, state));
     }
 
-    /// The number of the record.
-    pub(crate) fn seq(&self) -> Option<u64> {
-        self.written.as_ref().map(|(_, _, seq)| *seq)
-    }
-
-    /// The directories around the change, as they were.
-    pub(crate) fn parents(&self) -> &[Parent] {
-        &self.parents
-    }
-
     /// The change is made. What cannot be noted any more is only logged: the files have it.
     pub(crate) fn done(self) {
         super::crash::at("after the change");
@@ -242,6 +252,9 @@ impl Begun<'_> {
         let Some((area, session, seq)) = self.written else {
             return;
         };
+        for held in &self.held {
+            store::unlink(&area.objects, held);
+        }
         if let Err(errno) = self.files.journal.mark(&area, session, &Line::Failed { seq }) {
             tracing::error!(%errno, session, "the journal of changes does not say that one failed");
         }

@@ -1,11 +1,10 @@
 //! One principal's journals, one file for each session, and the content store beside them. They lie in
 //! the trash's directory, which no program of an agent sees.
 
-use super::super::atomic::discard;
 use super::super::io::{Grown, read_whole, size_of, write_all};
 use super::super::roots::{DIRECTORY, READ, open_beneath};
 use super::record::{Line, Record, Story};
-use super::{quota, store};
+use super::quota;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -164,13 +163,6 @@ impl Journal {
     /// Counts content that was kept, and makes room where the quota is passed.
     pub(crate) fn count(&self, area: &Area, session: &str, bytes: u64) -> Result<(), Errno> {
         self.used.add(area, bytes, self.quota, session)
-    }
-
-    /// Drops what is being written to; for an object that nothing will refer to.
-    pub(crate) fn drop_object(area: &Area, name: &str) {
-        if store::is_digest(name) {
-            discard(&area.objects, name);
-        }
     }
 }
 

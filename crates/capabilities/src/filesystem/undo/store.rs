@@ -41,9 +41,15 @@ impl Held {
 }
 
 /// Keeps the content of the regular file at `slot`, whose facts were just seen: by a hard link where
-/// nobody else has a name for it, by sharing blocks, or by a copy. What is larger than `quota`, or cannot
-/// be read, is not kept, and the answer says so.
-pub(crate) fn keep(objects: &OwnedFd, slot: &Slot<'_>, stat: &Stat, quota: u64) -> Result<Held, Errno> {
+/// nobody else has a name for it, by sharing blocks, or by a copy; only the latter two for a file that will
+/// change `in_place`. What is larger than `quota`, or cannot be read, is not kept, and the answer says so.
+pub(crate) fn keep(
+    objects: &OwnedFd,
+    slot: &Slot<'_>,
+    stat: &Stat,
+    quota: u64,
+    in_place: bool,
+) -> Result<Held, Errno> {
     let size = size_of(stat);
     if size > quota {
         return Ok(Held::not("it was larger than undo.quota_mb"));
@@ -61,6 +67,7 @@ pub(crate) fn keep(objects: &OwnedFd, slot: &Slot<'_>, stat: &Stat, quota: u64) 
         return Err(Errno::AGAIN);
     }
     if stat.st_nlink == 1
+        && !in_place
         && let Some(held) = link(objects, slot, &file, size)?
     {
         return Ok(held);
@@ -85,22 +92,22 @@ fn link(objects: &OwnedFd, slot: &Slot<'_>, file: &OwnedFd, size: u64) -> Result
             return Err(Errno::AGAIN);
         }
         match hash_each(file, MAX_COPIED, None, |_| Ok(()))? {
+            Pass::Whole { sha256, .. } if has(objects, &sha256, size) => Ok((sha256, false)),
             Pass::Whole { sha256, .. } => {
                 rustix::fs::renameat(objects, temp.as_str(), objects, sha256.as_str())?;
-                Ok(sha256)
+                Ok((sha256, true))
             }
             Pass::Stopped => Err(Errno::FBIG),
         }
     };
     let outcome = named();
-    // Renaming a name onto another of the same file does nothing and leaves both.
     discard(objects, &temp);
-    outcome.map(|sha256| {
+    outcome.map(|(sha256, linked)| {
         Some(Held {
             sha256: Some(sha256),
             kept: Kept::Object,
-            added: size,
-            linked: true,
+            added: if linked { size } else { 0 },
+            linked,
         })
     })
 }
@@ -115,8 +122,7 @@ fn copy(objects: &OwnedFd, file: &OwnedFd, size: u64) -> Result<Held, Errno> {
     if size <= SMALL {
         let content = read_whole(file, size, SMALL)?.ok_or(Errno::AGAIN)?;
         let sum = sha256(&content);
-        let there = rustix::fs::statat(objects, sum.as_str(), AtFlags::SYMLINK_NOFOLLOW);
-        if there.is_ok_and(|there| size_of(&there) == content.len() as u64) {
+        if has(objects, &sum, content.len() as u64) {
             return Ok(held(sum, 0));
         }
         place(objects, |to| {
@@ -138,6 +144,11 @@ fn copy(objects: &OwnedFd, file: &OwnedFd, size: u64) -> Result<Held, Errno> {
     Ok(held(sum, size))
 }
 
+fn has(objects: &OwnedFd, sha256: &str, size: u64) -> bool {
+    let there = rustix::fs::statat(objects, sha256, AtFlags::SYMLINK_NOFOLLOW);
+    there.is_ok_and(|there| size_of(&there) == size)
+}
+
 /// A new object, whose name is known once it is written.
 fn place(objects: &OwnedFd, fill: impl FnOnce(&OwnedFd) -> Result<String, Errno>) -> Result<String, Errno> {
     let temp = temporary::name();
@@ -151,6 +162,13 @@ fn place(objects: &OwnedFd, fill: impl FnOnce(&OwnedFd) -> Result<String, Errno>
         discard(objects, &temp);
     }
     named
+}
+
+/// Takes a link away again: the file goes on living, and an object must not change with it.
+pub(crate) fn unlink(objects: &OwnedFd, held: &Held) {
+    if let (true, Some(name)) = (held.linked, held.sha256.as_deref()) {
+        discard(objects, name);
+    }
 }
 
 /// Takes the file's permissions from an object that was its inode, now that the file has another one.

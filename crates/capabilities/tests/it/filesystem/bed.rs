@@ -2,7 +2,7 @@
 
 use crate::permits;
 use kruxos_capabilities::filesystem::{
-    EventSink, FileEvent, Files, FilesOptions, clean_trash, run,
+    EventSink, FileEvent, Files, FilesOptions, UndoOptions, UndoReport, clean_trash, run, undo,
 };
 use kruxos_types::{CallError, Clock, FakeClock, Principal};
 use serde_json::Value;
@@ -72,6 +72,28 @@ impl Bed {
             files: self.files.in_session(session),
             ..self
         }
+    }
+
+    /// An undo, recorded in a journal of its own.
+    pub(crate) fn undo(&self, session: &str, recorded_as: &str, skip_changed: bool) -> Result<UndoReport, CallError> {
+        let options = UndoOptions {
+            session: session.to_owned(),
+            recorded_as: Some(recorded_as.to_owned()),
+            skip_changed,
+            forward: false,
+        };
+        undo(&options, &self.files)
+    }
+
+    /// What an undo would do, or with `forward` what the session did.
+    pub(crate) fn look(&self, session: &str, forward: bool) -> UndoReport {
+        let options = UndoOptions {
+            session: session.to_owned(),
+            recorded_as: None,
+            skip_changed: false,
+            forward,
+        };
+        undo(&options, &self.files).unwrap()
     }
 
     /// One call of `filesystem.<name>`; the way a result or an error leaves the product.
