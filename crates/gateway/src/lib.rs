@@ -40,3 +40,4 @@ mod summary;
 mod timers;
 mod touched;
 pub mod transport;
+mod undo;

@@ -52,9 +52,7 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     };
     draft.note(&slot, Some(before), None, kept);
     let begun = draft.begin().map_err(fail)?;
-    begun
-        .end(trash.take(&entry, &slot, &stat))
-        .map_err(fail)?;
+    begun.end(trash.take(&entry, &slot, &stat)).map_err(fail)?;
     Ok(json!({
         "deleted_path": shown,
         "trash_path": format!("/trash/{}", entry.id),

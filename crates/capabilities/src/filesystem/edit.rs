@@ -345,9 +345,7 @@ impl<'c, 'r> Ready<'c, 'r> {
         draft.around(&slot).map_err(fail)?;
         let staged = Staged::with_content(&slot.dir, Some(&change.stat), change.new.as_bytes())
             .map_err(fail)?;
-        let after = staged
-            .state(&sha256(change.new.as_bytes()))
-            .map_err(fail)?;
+        let after = staged.state(&sha256(change.new.as_bytes())).map_err(fail)?;
         let temp = Some(staged.leave());
         Ok(Ready {
             change,
@@ -442,7 +440,10 @@ fn roll_back(
         let back = change.spot.open().and_then(|slot| {
             let staged =
                 Staged::with_content(&slot.dir, Some(&change.stat), change.old.as_bytes())?;
-            rustix::fs::futimens(&staged.file, &undo::modified(undo::modified_at(&change.stat)))?;
+            rustix::fs::futimens(
+                &staged.file,
+                &undo::modified(undo::modified_at(&change.stat)),
+            )?;
             staged.publish(&slot.name, Publish::Replace)
         });
         if back.is_err() {

@@ -237,7 +237,11 @@ impl Grown {
             return Ok(None);
         }
         let key = identity(stat);
-        let known = self.lock().iter().find(|(known, _)| *known == key).map(|(_, hash)| hash.clone());
+        let known = self
+            .lock()
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, hash)| hash.clone());
         if known.is_some() {
             return Ok(known);
         }

@@ -33,8 +33,11 @@ mod write;
 
 pub use sweep::{Swept, sweep_unfinished};
 pub(crate) use text::quote;
-pub use trash::clean as clean_trash;
-pub use undo::{MAX_DIFF as MAX_UNDO_DIFF, MAX_ROWS as MAX_UNDO_ROWS, UndoOptions, UndoReport, UndoRow};
+pub use trash::{TrashEntry, clean as clean_trash, list as list_trash};
+pub use undo::{
+    MAX_DIFF as MAX_UNDO_DIFF, MAX_ROWS as MAX_UNDO_ROWS, RecordedSession, UndoOptions, UndoReport,
+    UndoRow, clean_changes, has_recorded, recorded_sessions,
+};
 
 use kruxos_catalog::Definition;
 use kruxos_types::{CallError, Clock, Object, Principal};

@@ -153,7 +153,10 @@ impl<'r> Place<'r> {
 
     /// Like [`Place::slot`], but no link is followed on the way either: `ELOOP` for one.
     pub(super) fn slot_without_links(self) -> Result<Slot<'r>, Errno> {
-        let (parent, name) = self.rel.rsplit_once('/').unwrap_or((".", self.rel.as_str()));
+        let (parent, name) = self
+            .rel
+            .rsplit_once('/')
+            .unwrap_or((".", self.rel.as_str()));
         if name.is_empty() || name == ".." {
             return Err(Errno::ISDIR);
         }
@@ -179,9 +182,15 @@ impl<'r> Place<'r> {
         if !missing(parents) {
             return Vec::new();
         }
-        let ends = parents.match_indices('/').map(|(at, _)| at).chain([parents.len()]);
+        let ends = parents
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .chain([parents.len()]);
         let prefixes = ends.filter_map(|end| parents.get(..end));
-        prefixes.filter(|prefix| missing(prefix)).map(str::to_owned).collect()
+        prefixes
+            .filter(|prefix| missing(prefix))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Makes the directories that are missing above the last component, mode 0755 less the umask.

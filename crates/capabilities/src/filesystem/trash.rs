@@ -12,7 +12,7 @@ use super::io::{
 use super::place::Slot;
 use super::roots::{DIRECTORY, READ, open_beneath};
 use super::undo::{Kind, State};
-pub use cleaning::clean;
+pub use cleaning::{TrashEntry, clean, list};
 use jiff::Timestamp;
 use kruxos_types::{Principal, random_base32};
 use room::Room;

@@ -254,6 +254,7 @@ async fn a_full_disk_quota_of_the_worker_is_a_structured_error() {
         principal: kruxos_types::Principal::agent(permits::TESTER),
         workspace: spec.workspace.clone(),
         trash_keep_seconds: 60,
+        undo_quota: 1 << 30,
         mounts: Vec::new(),
     };
     spec.worker_setup = setup.encode().unwrap();

@@ -77,13 +77,21 @@ impl Undoing<'_> {
         };
         let undoing = Line::Undoing {
             seq: loaded.record.seq,
-            parents: around.iter().take(loaded.record.parents.len()).map(|around| around.ours).collect(),
+            parents: around
+                .iter()
+                .take(loaded.record.parents.len())
+                .map(|around| around.ours)
+                .collect(),
         };
         let first = items.first().map_or(0, |item| item.index);
         let marked = self.files.journal.mark(&self.area, self.session, &undoing);
         marked.map_err(|errno| stop(first, errno))?;
         let to_do = |item: &&Item| matches!(item.verdict, Verdict::Undo(_));
-        let last = items.iter().filter(to_do).next_back().map(|item| item.index);
+        let last = items
+            .iter()
+            .filter(to_do)
+            .next_back()
+            .map(|item| item.index);
         let mut restored = 0;
         for item in items.iter().filter(to_do) {
             let is_last = Some(item.index) == last;
@@ -99,7 +107,8 @@ impl Undoing<'_> {
         }
         let all = |item: &Item| matches!(item.verdict, Verdict::Undo(_) | Verdict::Already);
         if step.items.iter().all(all) {
-            self.say_undone(loaded).map_err(|errno| stop(first, errno))?;
+            self.say_undone(loaded)
+                .map_err(|errno| stop(first, errno))?;
         }
         Ok(restored)
     }
@@ -167,7 +176,11 @@ impl Undoing<'_> {
     /// they had a moment ago; where something else has been in them since, neither.
     fn set_times(&self, around: &[Around], is_last: bool) {
         for around in around.iter().filter(|around| around.ours) {
-            let time = if is_last { Some(around.last) } else { around.now };
+            let time = if is_last {
+                Some(around.last)
+            } else {
+                around.now
+            };
             if let Some(time) = time {
                 // A directory that has gone by now has no time.
                 let _gone = tree::set_time(self.files, &around.key, time);
@@ -180,7 +193,9 @@ impl Undoing<'_> {
         let mut view = View::new(self.files, self.area.clone());
         let wanted = |index: usize| {
             let planned = step.items.iter().find(|planned| planned.index == index);
-            planned.is_some_and(|planned| matches!(planned.verdict, Verdict::Undo(_) | Verdict::Already))
+            planned.is_some_and(|planned| {
+                matches!(planned.verdict, Verdict::Undo(_) | Verdict::Already)
+            })
         };
         let mut items = judge(step.loaded, &mut view);
         items.retain(|item| wanted(item.index));
@@ -200,7 +215,12 @@ impl Undoing<'_> {
         if let Some(before) = &loaded.undoing {
             return before.get(index).copied().unwrap_or(false);
         }
-        match loaded.record.parents.get(index).and_then(|parent| parent.after) {
+        match loaded
+            .record
+            .parents
+            .get(index)
+            .and_then(|parent| parent.after)
+        {
             Some(after) => now == Some(after),
             // It died before it could say.
             None => now.is_some_and(|now| {
@@ -231,10 +251,18 @@ impl Undoing<'_> {
             let there_stat = there.stat()?.ok_or(Errno::AGAIN)?;
             let before = tree::state(&there, &there_stat)?.with_sha256(known_digest(target));
             let next = draft.changes().len() + 1;
-            draft.note(&there, Some(before), target.before.clone(), Kept::Moved(next));
+            draft.note(
+                &there,
+                Some(before),
+                target.before.clone(),
+                Kept::Moved(next),
+            );
             draft.replace(&slot, stat.as_ref(), target.after.clone())?;
             let back = match &target.kept {
-                Kept::Object => target.before.as_ref().and_then(|state| state.sha256.clone()),
+                Kept::Object => target
+                    .before
+                    .as_ref()
+                    .and_then(|state| state.sha256.clone()),
                 _ => None,
             };
             from = Some((there, target, back.map_or(Content::None, Content::Object)));
@@ -244,7 +272,10 @@ impl Undoing<'_> {
                 Content::Prefix(..) => draft.change_in_place(&slot, stat.as_ref(), before)?,
                 _ => draft.replace(&slot, stat.as_ref(), before)?,
             }
-            let unkept = draft.changes().last().is_some_and(|noted| matches!(noted.kept, Kept::Not(_)));
+            let unkept = draft
+                .changes()
+                .last()
+                .is_some_and(|noted| matches!(noted.kept, Kept::Not(_)));
             if let (true, None, Some(stat)) = (unkept, &change.before, &stat) {
                 let made = self.files.trash.entry(&slot, stat, scope.by());
                 draft.last_goes_to_trash(&made.id);
@@ -328,7 +359,8 @@ impl Undoing<'_> {
             Kind::File => self.put_file(slot, there, before, content),
             Kind::Directory => {
                 rustix::fs::mkdirat(&slot.dir, name, Mode::from_raw_mode(0o700))?;
-                let made = open_beneath(slot.dir.as_fd(), name, DIRECTORY, ResolveFlags::NO_SYMLINKS)?;
+                let made =
+                    open_beneath(slot.dir.as_fd(), name, DIRECTORY, ResolveFlags::NO_SYMLINKS)?;
                 set_mode(&made, before.mode)?;
                 rustix::fs::futimens(&made, &tree::modified(before.mtime))?;
                 sync_directory(&slot.dir)

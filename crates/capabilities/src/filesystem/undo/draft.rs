@@ -4,7 +4,9 @@ use super::super::io::{digest_of, size_of};
 use super::super::place::Slot;
 use super::super::{Files, Scope};
 use super::journal::{Area, Journal};
-use super::record::{Change, Kept, Key, Kind, Line, Parent, Record, State, Time, Undoes, modified_at};
+use super::record::{
+    Change, Kept, Key, Kind, Line, Parent, Record, State, Time, Undoes, modified_at,
+};
 use super::store::{self, Held};
 use super::tree;
 use rustix::fs::Stat;
@@ -103,7 +105,13 @@ impl<'a> Draft<'a> {
         let mut kept = Kept::Nothing;
         if before.kind == Kind::File {
             let area = self.area()?;
-            let held = store::keep(&area.objects, slot, stat, self.files.journal.quota, in_place)?;
+            let held = store::keep(
+                &area.objects,
+                slot,
+                stat,
+                self.files.journal.quota,
+                in_place,
+            )?;
             before.sha256 = held.sha256.clone();
             kept = held.kept.clone();
             self.held.push(held);
@@ -228,7 +236,10 @@ impl Begun<'_> {
         let Some((area, session, seq)) = self.written else {
             return;
         };
-        let parents = self.parents.iter().map(|parent| tree::time_of(self.files, &parent.key));
+        let parents = self
+            .parents
+            .iter()
+            .map(|parent| tree::time_of(self.files, &parent.key));
         let line = Line::Done {
             seq,
             parents: parents.collect(),
@@ -255,7 +266,11 @@ impl Begun<'_> {
         for held in &self.held {
             store::unlink(&area.objects, held);
         }
-        if let Err(errno) = self.files.journal.mark(&area, session, &Line::Failed { seq }) {
+        if let Err(errno) = self
+            .files
+            .journal
+            .mark(&area, session, &Line::Failed { seq })
+        {
             tracing::error!(%errno, session, "the journal of changes does not say that one failed");
         }
     }
@@ -312,7 +327,11 @@ pub(crate) fn grow(
     let mut after = State::of(stat).with_sha256(whole.as_ref().map(digest_of));
     after.size = size_of(stat).saturating_add(content.len() as u64);
     let index = draft.note(slot, Some(before), Some(after.clone()), Kept::Prefix);
-    Ok(Some(Appending { index, after, whole }))
+    Ok(Some(Appending {
+        index,
+        after,
+        whole,
+    }))
 }
 
 /// See [`grow`].

@@ -3,8 +3,8 @@
 
 use super::super::io::{Grown, read_whole, size_of, write_all};
 use super::super::roots::{DIRECTORY, READ, open_beneath};
-use super::record::{Line, Record, Story};
 use super::quota;
+use super::record::{Line, Record, Story};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -44,7 +44,12 @@ impl Area {
         if !is_session(session) {
             return Ok(None);
         }
-        let file = match open_beneath(self.sessions.as_fd(), session, READ, ResolveFlags::NO_SYMLINKS) {
+        let file = match open_beneath(
+            self.sessions.as_fd(),
+            session,
+            READ,
+            ResolveFlags::NO_SYMLINKS,
+        ) {
             Ok(file) => file,
             Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(errno),
@@ -114,7 +119,12 @@ impl Journal {
 
     /// Writes a record and gives it its number; `None` if the journal is full. The caller holds the lock
     /// of the trash.
-    pub(crate) fn begin(&self, area: &Area, session: &str, record: Record) -> Result<Option<u64>, Errno> {
+    pub(crate) fn begin(
+        &self,
+        area: &Area,
+        session: &str,
+        record: Record,
+    ) -> Result<Option<u64>, Errno> {
         self.with_open(area, session, |open| {
             let end = size_of(&rustix::fs::fstat(&open.file)?);
             let line = Line::Intent(Record { seq: end, ..record });

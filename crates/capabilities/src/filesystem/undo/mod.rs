@@ -3,6 +3,7 @@
 //! undo brings the paths back in reverse order, as far as they are still what the record says.
 
 mod apply;
+mod area;
 mod crash;
 mod draft;
 mod journal;
@@ -14,6 +15,7 @@ mod store;
 mod tree;
 mod view;
 
+pub use area::{RecordedSession, clean_changes, has_recorded, recorded_sessions};
 pub(super) use draft::{Begun, Draft, grow};
 pub(super) use journal::Journal;
 pub(super) use record::{Kept, Kind, State, Time, modified_at};
@@ -67,7 +69,12 @@ pub(super) fn make_parents(place: &Place<'_>, scope: &Scope<'_>) -> Result<(), E
         let mut key = first_key.clone();
         key.path.push_str(rest);
         // Its permissions are known once the umask had its say.
-        draft.note_key(key.clone(), None, Some(State::new_directory()), Kept::Nothing);
+        draft.note_key(
+            key.clone(),
+            None,
+            Some(State::new_directory()),
+            Kept::Nothing,
+        );
         keys.push(key);
     }
     let mut begun = draft.begin()?;

@@ -134,16 +134,18 @@ fn source(change: &Change, there: Option<&Thing>, view: &View<'_>) -> Result<Con
         Kept::Nothing => Ok(Content::None),
         Kept::Object => stored().ok_or_else(|| "its earlier content is no longer kept".to_owned()),
         Kept::Prefix => match (there, before) {
-            (Some(thing), Some(before)) => {
-                Ok(Content::Prefix(Box::new(thing.content.clone()), before.size))
-            }
+            (Some(thing), Some(before)) => Ok(Content::Prefix(
+                Box::new(thing.content.clone()),
+                before.size,
+            )),
             _ => Err("it is not there".to_owned()),
         },
         Kept::Trash(id) => {
             if view.files.trash.find(id).is_some() {
                 return Ok(Content::Trash(id.clone()));
             }
-            if before.is_some_and(|before| before.kind == Kind::Symlink && before.target.is_some()) {
+            if before.is_some_and(|before| before.kind == Kind::Symlink && before.target.is_some())
+            {
                 return Ok(Content::None);
             }
             stored().ok_or_else(|| "it is no longer in the trash".to_owned())
@@ -167,7 +169,9 @@ fn judge_move(
         moved_to: Some(to),
         verdict,
     };
-    let looked = view.look(&change.key).and_then(|here| Ok((here, view.look(&target.key)?)));
+    let looked = view
+        .look(&change.key)
+        .and_then(|here| Ok((here, view.look(&target.key)?)));
     let (here, there) = match looked {
         Ok(found) => found,
         Err(trouble) => return both(Verdict::Refused(trouble)),
@@ -211,8 +215,12 @@ fn difference(change: &Change, there: Option<&Thing>) -> String {
     let why = match (&change.after, there) {
         (Some(_), None) => "it is gone",
         (None, Some(_)) => "something is there again",
-        (Some(after), Some(thing)) if after.kind != thing.state.kind => "it is something else by now",
-        (Some(after), Some(thing)) if after.mode != thing.state.mode && after.kind != Kind::Symlink => {
+        (Some(after), Some(thing)) if after.kind != thing.state.kind => {
+            "it is something else by now"
+        }
+        (Some(after), Some(thing))
+            if after.mode != thing.state.mode && after.kind != Kind::Symlink =>
+        {
             "its permissions changed since"
         }
         _ => "it changed since",

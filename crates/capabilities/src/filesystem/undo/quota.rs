@@ -30,7 +30,13 @@ struct Known {
 }
 
 impl Used {
-    pub(crate) fn add(&self, area: &Area, bytes: u64, quota: u64, current: &str) -> Result<(), Errno> {
+    pub(crate) fn add(
+        &self,
+        area: &Area,
+        bytes: u64,
+        quota: u64,
+        current: &str,
+    ) -> Result<(), Errno> {
         let mut known = lock(&self.0);
         if let Some(used) = &mut *known {
             let more = bytes.saturating_add(EACH);
@@ -73,9 +79,22 @@ impl Holding {
         })
     }
 
+    /// Each session's journal: its last change, seconds and nanoseconds, and its bytes.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = (&str, (i64, i64), u64)> {
+        let all = self.sessions.iter();
+        all.map(|(name, file)| (name.as_str(), file.changed, file.size))
+    }
+
+    /// How many files there are.
+    pub(crate) fn files(&self) -> u64 {
+        (self.sessions.len() + self.objects.len()) as u64
+    }
+
     fn bytes(&self) -> u64 {
         let all = self.sessions.values().chain(self.objects.values());
-        all.fold(0, |sum, file| sum.saturating_add(file.size).saturating_add(EACH))
+        all.fold(0, |sum, file| {
+            sum.saturating_add(file.size).saturating_add(EACH)
+        })
     }
 
     fn is_within(&self, quota: u64, objects: usize) -> bool {
@@ -84,8 +103,11 @@ impl Holding {
 
     /// Sessions, the one that wrote last at the end.
     fn by_age(&self) -> Vec<String> {
-        let mut names: Vec<(&(i64, i64), &String)> =
-            self.sessions.iter().map(|(name, file)| (&file.changed, name)).collect();
+        let mut names: Vec<(&(i64, i64), &String)> = self
+            .sessions
+            .iter()
+            .map(|(name, file)| (&file.changed, name))
+            .collect();
         names.sort();
         names.into_iter().map(|(_, name)| name.clone()).collect()
     }
@@ -107,7 +129,11 @@ impl Holding {
         let old: Vec<String> = self
             .by_age()
             .into_iter()
-            .filter(|name| self.sessions.get(name).is_some_and(|file| file.changed.0 < second))
+            .filter(|name| {
+                self.sessions
+                    .get(name)
+                    .is_some_and(|file| file.changed.0 < second)
+            })
             .collect();
         for name in &old {
             self.drop_session(area, name);
@@ -123,8 +149,12 @@ impl Holding {
                 wanted.extend(references(&story));
             }
         }
-        let orphans: Vec<String> =
-            self.objects.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
+        let orphans: Vec<String> = self
+            .objects
+            .keys()
+            .filter(|name| !wanted.contains(*name))
+            .cloned()
+            .collect();
         for name in &orphans {
             self.drop_object(area, name);
         }
@@ -166,8 +196,11 @@ pub(crate) fn make_room(area: &Area, quota: u64, current: Option<&str>) -> Resul
             }
         }
     }
-    let mut oldest: Vec<((i64, i64), String)> =
-        held.objects.iter().map(|(name, file)| (file.changed, name.clone())).collect();
+    let mut oldest: Vec<((i64, i64), String)> = held
+        .objects
+        .iter()
+        .map(|(name, file)| (file.changed, name.clone()))
+        .collect();
     oldest.sort();
     // The newest stays: it was kept a moment ago for a change that is about to be made.
     oldest.pop();
@@ -182,7 +215,10 @@ pub(crate) fn make_room(area: &Area, quota: u64, current: Option<&str>) -> Resul
 
 /// Digests that a journal's changes come back from.
 fn references(story: &Story) -> BTreeSet<String> {
-    let changes = story.records.iter().flat_map(|loaded| &loaded.record.changes);
+    let changes = story
+        .records
+        .iter()
+        .flat_map(|loaded| &loaded.record.changes);
     changes
         .filter(|change| change.kept == Kept::Object)
         .filter_map(|change| change.before.as_ref()?.sha256.clone())

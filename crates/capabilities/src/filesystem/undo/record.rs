@@ -174,13 +174,22 @@ pub(crate) enum Line {
         states: Vec<(usize, State)>,
     },
     /// It was not made, or taken back by the call itself.
-    Failed { seq: u64 },
+    Failed {
+        seq: u64,
+    },
     /// An undo begins to take it back; the directories whose times were still those of the change.
-    Undoing { seq: u64, parents: Vec<bool> },
+    Undoing {
+        seq: u64,
+        parents: Vec<bool>,
+    },
     /// It was taken back.
-    Undone { seq: u64 },
+    Undone {
+        seq: u64,
+    },
     /// That was taken back in turn.
-    Redone { seq: u64 },
+    Redone {
+        seq: u64,
+    },
     /// The journal is at its bound: later changes are not in it.
     Full,
 }
@@ -229,7 +238,9 @@ impl Story {
             | Line::Undone { seq }
             | Line::Redone { seq } => *seq,
         };
-        let found = self.records.binary_search_by_key(&seq, |loaded| loaded.record.seq);
+        let found = self
+            .records
+            .binary_search_by_key(&seq, |loaded| loaded.record.seq);
         let line = match (line, found) {
             // Ordered by construction; a second one of the same number is not ours.
             (Line::Intent(record), Err(at)) => {
@@ -249,7 +260,9 @@ impl Story {
             return;
         };
         match line {
-            Line::Done { parents, states, .. } => {
+            Line::Done {
+                parents, states, ..
+            } => {
                 loaded.done = true;
                 for (parent, after) in loaded.record.parents.iter_mut().zip(parents) {
                     parent.after = after;
@@ -302,8 +315,16 @@ mod tests {
 
     #[test]
     fn a_torn_line_costs_only_itself() {
-        let lines = [record(0), Line::Undone { seq: 0 }, record(9), Line::Redone { seq: 0 }];
-        let whole: Vec<Vec<u8>> = lines.iter().map(|line| serde_json::to_vec(line).unwrap()).collect();
+        let lines = [
+            record(0),
+            Line::Undone { seq: 0 },
+            record(9),
+            Line::Redone { seq: 0 },
+        ];
+        let whole: Vec<Vec<u8>> = lines
+            .iter()
+            .map(|line| serde_json::to_vec(line).unwrap())
+            .collect();
         let mut bytes = whole[0].clone();
         bytes.extend_from_slice(b"\n");
         bytes.extend_from_slice(&whole[1]);
@@ -319,7 +340,10 @@ mod tests {
 
     #[test]
     fn what_lies_below_is_told_by_whole_names() {
-        let key = |path: &str| Key { mount: "m".to_owned(), path: path.to_owned() };
+        let key = |path: &str| Key {
+            mount: "m".to_owned(),
+            path: path.to_owned(),
+        };
         assert_eq!(key("a/b").below(&key("a")), Some("/b"));
         assert_eq!(key("a").below(&key("a")), Some(""));
         assert_eq!(key("ab").below(&key("a")), None);

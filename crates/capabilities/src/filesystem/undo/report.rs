@@ -94,7 +94,10 @@ pub(crate) fn run(options: &UndoOptions, files: &Files) -> Result<UndoReport, Ca
     };
     let _held = files.changing();
     let area = files.journal.area(files.trash.directory()).map_err(fail)?;
-    let story = area.story(&options.session).map_err(fail)?.ok_or_else(unknown)?;
+    let story = area
+        .story(&options.session)
+        .map_err(fail)?
+        .ok_or_else(unknown)?;
     let mut view = View::new(files, area.clone());
     let steps = plan(&story, &mut view);
     let mut report = summary(&options.session, &story, &steps, files);
@@ -114,9 +117,14 @@ pub(crate) fn run(options: &UndoOptions, files: &Files) -> Result<UndoReport, Ca
     };
     let mut restored = 0;
     for (at, step) in steps.iter().enumerate() {
-        restored += undoing
-            .step(step)
-            .map_err(|stopped| stopped_at(&stopped, steps.get(at..).unwrap_or_default(), restored, files))?;
+        restored += undoing.step(step).map_err(|stopped| {
+            stopped_at(
+                &stopped,
+                steps.get(at..).unwrap_or_default(),
+                restored,
+                files,
+            )
+        })?;
     }
     report.applied = true;
     report.recorded_as = Some(recorded_as.clone());
@@ -193,11 +201,17 @@ fn stopped_at(stopped: &Stopped, rest: &[Step<'_>], restored: usize, files: &Fil
         change.map(|change| quote(&tree::show(files, &change.key)))
     };
     let left = rest.iter().flat_map(|step| {
-        let to_do = step.items.iter().filter(|item| matches!(item.verdict, Verdict::Undo(_)));
+        let to_do = step
+            .items
+            .iter()
+            .filter(|item| matches!(item.verdict, Verdict::Undo(_)));
         to_do.filter_map(|item| path(step, item.index))
     });
     let left: Vec<String> = left.collect();
-    let at = rest.first().and_then(|step| path(step, stopped.index)).unwrap_or_default();
+    let at = rest
+        .first()
+        .and_then(|step| path(step, stopped.index))
+        .unwrap_or_default();
     let count = left.len();
     CallError::new(ErrorType::ConflictError)
         .with("resource", at.clone())
@@ -219,10 +233,16 @@ fn diff(view: &mut View<'_>, forward: bool) -> String {
     for (from, to) in view.moves() {
         let (from, to) = (tree::show(view.files, from), tree::show(view.files, to));
         let (from, to) = if forward { (to, from) } else { (from, to) };
-        out.push_str(&format!("rename directory {} to {}\n", quote(&from), quote(&to)));
+        out.push_str(&format!(
+            "rename directory {} to {}\n",
+            quote(&from),
+            quote(&to)
+        ));
     }
-    let pairs: Vec<(Key, Option<Thing>)> =
-        view.said().map(|(key, thing)| (key.clone(), thing.cloned())).collect();
+    let pairs: Vec<(Key, Option<Thing>)> = view
+        .said()
+        .map(|(key, thing)| (key.clone(), thing.cloned()))
+        .collect();
     let mut left = pairs.len();
     for (key, then) in pairs {
         let room = MAX_DIFF.saturating_sub(out.len());
@@ -235,25 +255,47 @@ fn diff(view: &mut View<'_>, forward: bool) -> String {
         let Ok(now) = look_now(view.files, &at) else {
             continue;
         };
-        let (old, new) = if forward { (&then, &now) } else { (&now, &then) };
+        let (old, new) = if forward {
+            (&then, &now)
+        } else {
+            (&now, &then)
+        };
         out.push_str(&one(view, &key, old.as_ref(), new.as_ref(), room));
     }
     out
 }
 
-fn one(view: &View<'_>, key: &Key, old: Option<&Thing>, new: Option<&Thing>, room: usize) -> String {
+fn one(
+    view: &View<'_>,
+    key: &Key,
+    old: Option<&Thing>,
+    new: Option<&Thing>,
+    room: usize,
+) -> String {
     let shown = tree::show(view.files, key);
     let mut out = String::new();
     if let (Some(old), Some(new)) = (old, new)
         && old.state.mode != new.state.mode
         && old.state.kind != Kind::Symlink
     {
-        out.push_str(&format!("mode of {} {:o} → {:o}\n", quote(&shown), old.state.mode, new.state.mode));
+        out.push_str(&format!(
+            "mode of {} {:o} → {:o}\n",
+            quote(&shown),
+            old.state.mode,
+            new.state.mode
+        ));
     }
     let is_file = |thing: Option<&Thing>| thing.is_none_or(|thing| thing.state.kind == Kind::File);
     if !is_file(old) || !is_file(new) {
-        if old.map(|old| (old.state.kind, &old.state.target)) != new.map(|new| (new.state.kind, &new.state.target)) {
-            out.push_str(&format!("{} {} → {}\n", quote(&shown), word(old), word(new)));
+        if old.map(|old| (old.state.kind, &old.state.target))
+            != new.map(|new| (new.state.kind, &new.state.target))
+        {
+            out.push_str(&format!(
+                "{} {} → {}\n",
+                quote(&shown),
+                word(old),
+                word(new)
+            ));
         }
         return out;
     }
@@ -267,7 +309,9 @@ fn one(view: &View<'_>, key: &Key, old: Option<&Thing>, new: Option<&Thing>, roo
         _ => String::new(),
     };
     let text = |bytes: Option<Vec<u8>>| {
-        bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| !text.contains('\0'))
+        bytes
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .filter(|text| !text.contains('\0'))
     };
     let (before, after) = (read(old), read(new));
     if before.is_some() && before == after {
@@ -277,9 +321,19 @@ fn one(view: &View<'_>, key: &Key, old: Option<&Thing>, new: Option<&Thing>, roo
     out.push_str(&header);
     match (text(before), text(after)) {
         (Some(before), Some(after)) => {
-            out.push_str(&unified_diff(&visible(&before), &visible(&after), &shown, room));
+            out.push_str(&unified_diff(
+                &visible(&before),
+                &visible(&after),
+                &shown,
+                room,
+            ));
         }
-        _ => out.push_str(&format!("{} {} → {}\n", quote(&shown), word(old), word(new))),
+        _ => out.push_str(&format!(
+            "{} {} → {}\n",
+            quote(&shown),
+            word(old),
+            word(new)
+        )),
     }
     out
 }

@@ -2,7 +2,9 @@
 //! written has a name of its own kind and is swept when it is left over.
 
 use super::super::atomic::discard;
-use super::super::io::{Pass, clone_whole, hash_each, read_whole, same_content, size_of, write_all};
+use super::super::io::{
+    Pass, clone_whole, hash_each, read_whole, same_content, size_of, write_all,
+};
 use super::super::place::Slot;
 use super::super::roots::{READ, open_beneath};
 use super::super::temporary;
@@ -76,7 +78,12 @@ pub(crate) fn keep(
 }
 
 /// By another name of the same file; `None` where the store is another file system or mount.
-fn link(objects: &OwnedFd, slot: &Slot<'_>, file: &OwnedFd, size: u64) -> Result<Option<Held>, Errno> {
+fn link(
+    objects: &OwnedFd,
+    slot: &Slot<'_>,
+    file: &OwnedFd,
+    size: u64,
+) -> Result<Option<Held>, Errno> {
     let temp = temporary::name();
     let name = slot.name.as_str();
     match rustix::fs::linkat(&slot.dir, name, objects, temp.as_str(), AtFlags::empty()) {
@@ -150,7 +157,10 @@ fn has(objects: &OwnedFd, sha256: &str, size: u64) -> bool {
 }
 
 /// A new object, whose name is known once it is written.
-fn place(objects: &OwnedFd, fill: impl FnOnce(&OwnedFd) -> Result<String, Errno>) -> Result<String, Errno> {
+fn place(
+    objects: &OwnedFd,
+    fill: impl FnOnce(&OwnedFd) -> Result<String, Errno>,
+) -> Result<String, Errno> {
     let temp = temporary::name();
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(objects, temp.as_str(), flags, Mode::from_raw_mode(PRIVATE))?;
@@ -176,7 +186,9 @@ pub(crate) fn settle(objects: &OwnedFd, held: &Held) {
     let (true, Some(name)) = (held.linked, held.sha256.as_deref()) else {
         return;
     };
-    let Ok(file) = open(objects, name) else { return };
+    let Ok(file) = open(objects, name) else {
+        return;
+    };
     if rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_nlink == 1) {
         // Its directory is private; the mode is a second lock.
         let _left = rustix::fs::fchmod(&file, Mode::from_raw_mode(PRIVATE));
@@ -193,5 +205,8 @@ pub(crate) fn open(objects: &OwnedFd, sha256: &str) -> Result<OwnedFd, Errno> {
 
 /// Whether a name is one that the store gives.
 pub(crate) fn is_digest(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    name.len() == 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

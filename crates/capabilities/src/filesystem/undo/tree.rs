@@ -15,10 +15,10 @@ pub(crate) fn key(slot: &Slot<'_>) -> Key {
     let root = slot.place.root;
     let written = slot.written();
     let parent = written.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let plain = (!parent.contains("..") && is_same(root, parent, &slot.dir)).then(|| parent.to_owned());
-    let resolved = plain.or_else(|| {
-        resolve(root, parent).filter(|path| is_same(root, path, &slot.dir))
-    });
+    let plain =
+        (!parent.contains("..") && is_same(root, parent, &slot.dir)).then(|| parent.to_owned());
+    let resolved =
+        plain.or_else(|| resolve(root, parent).filter(|path| is_same(root, path, &slot.dir)));
     let path = match resolved {
         Some(parent) if parent.is_empty() => slot.name.clone(),
         Some(parent) => format!("{parent}/{}", slot.name),

@@ -113,8 +113,12 @@ impl<'f> View<'f> {
         }
         // What was said of the destination is over: nothing was there.
         self.overlay.retain(|key, _| key.below(to).is_none());
-        let below: Vec<Key> =
-            self.overlay.keys().filter(|key| key.below(from).is_some()).cloned().collect();
+        let below: Vec<Key> = self
+            .overlay
+            .keys()
+            .filter(|key| key.below(from).is_some())
+            .cloned()
+            .collect();
         for key in below {
             if let (Some(found), Some(rest)) = (self.overlay.remove(&key), key.below(from)) {
                 let moved = Key {
@@ -156,7 +160,9 @@ impl<'f> View<'f> {
             return known.clone();
         }
         let file = tree::slot(self.files, key).and_then(|slot| slot.open());
-        let sha256 = file.and_then(|file| hash_file(&file, MAX_COPIED, None)).unwrap_or(None);
+        let sha256 = file
+            .and_then(|file| hash_file(&file, MAX_COPIED, None))
+            .unwrap_or(None);
         self.digests.insert(key.clone(), sha256.clone());
         sha256
     }
@@ -187,7 +193,9 @@ impl<'f> View<'f> {
 
     /// Whether a directory will be empty.
     pub(crate) fn is_empty(&self, key: &Key) -> Result<bool, Trouble> {
-        let known = |(inner, thing): (&Key, &Option<Thing>)| inner.parent() == *key && inner != key && thing.is_some();
+        let known = |(inner, thing): (&Key, &Option<Thing>)| {
+            inner.parent() == *key && inner != key && thing.is_some()
+        };
         if self.overlay.iter().any(known) {
             return Ok(false);
         }
@@ -222,7 +230,9 @@ impl<'f> View<'f> {
 
     /// All that is said to be other than now, by path.
     pub(crate) fn said(&self) -> impl Iterator<Item = (&Key, Option<&Thing>)> {
-        self.overlay.iter().map(|(key, thing)| (key, thing.as_ref()))
+        self.overlay
+            .iter()
+            .map(|(key, thing)| (key, thing.as_ref()))
     }
 
     /// Directories that will be elsewhere: from, to.

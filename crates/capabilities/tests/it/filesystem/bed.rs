@@ -75,7 +75,12 @@ impl Bed {
     }
 
     /// An undo, recorded in a journal of its own.
-    pub(crate) fn undo(&self, session: &str, recorded_as: &str, skip_changed: bool) -> Result<UndoReport, CallError> {
+    pub(crate) fn undo(
+        &self,
+        session: &str,
+        recorded_as: &str,
+        skip_changed: bool,
+    ) -> Result<UndoReport, CallError> {
         let options = UndoOptions {
             session: session.to_owned(),
             recorded_as: Some(recorded_as.to_owned()),
@@ -151,7 +156,7 @@ impl Bed {
 
     /// What the gateway's timer does.
     pub(crate) fn clean_trash(&self) -> u64 {
-        clean_trash(&self.trash(), KEEP, self.clock.now(), &|| false).unwrap()
+        clean_trash(&self.trash(), KEEP, self.clock.now(), false, &|| false).unwrap()
     }
 
     pub(crate) fn put(&self, rel: &str, content: &str) {

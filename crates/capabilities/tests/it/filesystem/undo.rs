@@ -25,11 +25,17 @@ fn snapshot(root: &Path) -> Snapshot {
             }
             Vec::new()
         } else if facts.is_symlink() {
-            std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+            std::fs::read_link(&path)
+                .unwrap()
+                .into_os_string()
+                .into_encoded_bytes()
         } else {
             std::fs::read(&path).unwrap()
         };
-        found.insert(rel, (facts.mode(), (facts.mtime(), facts.mtime_nsec()), content));
+        found.insert(
+            rel,
+            (facts.mode(), (facts.mtime(), facts.mtime_nsec()), content),
+        );
     }
     found
 }
@@ -39,12 +45,20 @@ fn assert_same(now: &Snapshot, then: &Snapshot, what: &str) {
     for (path, before) in then {
         let there = now.get(path);
         let brief = |(mode, time, content): &(u32, (i64, i64), Vec<u8>)| {
-            (format!("{mode:o}"), *time, content.len(), String::from_utf8_lossy(&content[..content.len().min(40)]).into_owned())
+            (
+                format!("{mode:o}"),
+                *time,
+                content.len(),
+                String::from_utf8_lossy(&content[..content.len().min(40)]).into_owned(),
+            )
         };
         assert_eq!(there.map(brief), Some(brief(before)), "{what}: {path:?}");
         assert_eq!(there, Some(before), "{what}: {path:?}");
     }
-    let new: Vec<&String> = now.keys().filter(|path| !then.contains_key(*path)).collect();
+    let new: Vec<&String> = now
+        .keys()
+        .filter(|path| !then.contains_key(*path))
+        .collect();
     assert!(new.is_empty(), "{what}: {new:?}");
 }
 
@@ -61,8 +75,27 @@ enum Op {
 }
 
 fn name() -> impl Strategy<Value = String> {
-    let parts = ["f", "g", "d", "d/f", "d/g", "d/e", "d/e/f", "d/e/g", "x", "x/y", "x/y/f", "link", "dirlink/f",
-        "dirlink/e/f", "abs/f", "d/up", "dangling", "hard", "d/../g"];
+    let parts = [
+        "f",
+        "g",
+        "d",
+        "d/f",
+        "d/g",
+        "d/e",
+        "d/e/f",
+        "d/e/g",
+        "x",
+        "x/y",
+        "x/y/f",
+        "link",
+        "dirlink/f",
+        "dirlink/e/f",
+        "abs/f",
+        "d/up",
+        "dangling",
+        "hard",
+        "d/../g",
+    ];
     prop::sample::select(parts.to_vec()).prop_map(str::to_owned)
 }
 
@@ -93,19 +126,36 @@ fn make(bed: &Bed, op: &Op, trashed: &mut Vec<Value>) -> bool {
     let (name, inputs) = match op {
         Op::Write(path, content, parents) => {
             let content = data_encoding::BASE64.encode(content);
-            ("write", json!({"path": path, "content": content, "encoding": "base64", "create_parents": parents}))
+            (
+                "write",
+                json!({"path": path, "content": content, "encoding": "base64", "create_parents": parents}),
+            )
         }
         Op::Append(path, content) => ("append", json!({"path": path, "content": content})),
         Op::Edit(path, true) => {
             let dir = path.split('/').next().unwrap();
-            ("edit", json!({"path": dir, "include_all": true, "pattern": "a", "replace": "bb", "replace_all": true}))
+            (
+                "edit",
+                json!({"path": dir, "include_all": true, "pattern": "a", "replace": "bb", "replace_all": true}),
+            )
         }
-        Op::Edit(path, false) => ("edit", json!({"path": path, "pattern": "b", "replace": "", "replace_all": true})),
-        Op::Copy(from, to, over) => ("copy", json!({"source": from, "destination": to, "overwrite": over})),
-        Op::Move(from, to, over) => ("move", json!({"source": from, "destination": to, "overwrite": over})),
+        Op::Edit(path, false) => (
+            "edit",
+            json!({"path": path, "pattern": "b", "replace": "", "replace_all": true}),
+        ),
+        Op::Copy(from, to, over) => (
+            "copy",
+            json!({"source": from, "destination": to, "overwrite": over}),
+        ),
+        Op::Move(from, to, over) => (
+            "move",
+            json!({"source": from, "destination": to, "overwrite": over}),
+        ),
         Op::Delete(path) => ("delete", json!({"path": path})),
         Op::Restore(which, over) => {
-            let Some(entry) = trashed.get(*which) else { return false };
+            let Some(entry) = trashed.get(*which) else {
+                return false;
+            };
             ("restore", json!({"trash_path": entry, "overwrite": over}))
         }
     };
@@ -117,7 +167,10 @@ fn make(bed: &Bed, op: &Op, trashed: &mut Vec<Value>) -> bool {
             true
         }
         Err(error) => {
-            assert!(error.error_type() != kruxos_types::ErrorType::Internal, "{op:?}: {error:?}");
+            assert!(
+                error.error_type() != kruxos_types::ErrorType::Internal,
+                "{op:?}: {error:?}"
+            );
             false
         }
     }
@@ -126,11 +179,15 @@ fn make(bed: &Bed, op: &Op, trashed: &mut Vec<Value>) -> bool {
 /// A tree with all that can be in the way.
 fn grown(elsewhere: Option<&Path>, seed: u64) -> Bed {
     let bed = Bed::with_trash(elsewhere).in_session(SESSION);
-    for (at, path) in ["f", "g", "d/f", "d/g", "d/e/f", "d/e/g"].iter().enumerate() {
+    for (at, path) in ["f", "g", "d/f", "d/g", "d/e/f", "d/e/g"]
+        .iter()
+        .enumerate()
+    {
         if seed >> at & 1 == 0 {
             bed.put(path, &format!("a line of {path}\nab\n"));
             let mode = [0o644, 0o600, 0o755, 0o664][at % 4];
-            std::fs::set_permissions(bed.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
+            std::fs::set_permissions(bed.path(path), std::fs::Permissions::from_mode(mode))
+                .unwrap();
         }
     }
     bed.make_dir("d/e");
@@ -142,7 +199,9 @@ fn grown(elsewhere: Option<&Path>, seed: u64) -> Bed {
     symlink("..", bed.path("d/up")).unwrap();
     symlink("nothing", bed.path("dangling")).unwrap();
     let mut old = 1_000_000_000;
-    for rel in ["f", "g", "d/f", "d/g", "d/e/f", "d/e/g", "target", "d/e", "d", "."] {
+    for rel in [
+        "f", "g", "d/f", "d/g", "d/e/f", "d/e/g", "target", "d/e", "d", ".",
+    ] {
         if bed.path(rel).exists() {
             old += 1_000;
             super::bed::data::set_modified(&bed.path(rel), old);
@@ -162,7 +221,11 @@ fn there_and_back(bed: &Bed, ops: &[Op]) {
         return;
     }
     let look = bed.look(SESSION, false);
-    assert_eq!((look.refused, look.not_kept, look.applied), (0, 0, false), "{look:#?}");
+    assert_eq!(
+        (look.refused, look.not_kept, look.applied),
+        (0, 0, false),
+        "{look:#?}"
+    );
     assert_same(&snapshot(&root), &after, "a look changes nothing");
 
     let report = bed.undo(SESSION, "undo_1", false).unwrap();
