@@ -12,6 +12,8 @@ mod quota;
 mod record;
 mod report;
 mod store;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod view;
 

@@ -195,8 +195,9 @@ fn judge_move(
     if stayed && view.is(there.as_ref(), target.before.as_ref(), strict) {
         return both(Verdict::Already);
     }
-    if stayed && arrived {
-        // Between file systems: copied and not yet removed, or put back and the copy not yet removed.
+    // Within a file system a move is one step.
+    if stayed && arrived && change.key.mount != target.key.mount {
+        // Between two: copied and not yet removed, or put back and the copy not yet removed.
         let verdict = back(target, there.as_ref(), view);
         return Item {
             index: to,

@@ -42,14 +42,21 @@ impl Bed {
 
     /// The trash elsewhere, for instance on another file system.
     pub(crate) fn with_trash(elsewhere: Option<&Path>) -> Bed {
+        Bed::with(|options| {
+            if let Some(elsewhere) = elsewhere {
+                options.trash = elsewhere.to_path_buf();
+            }
+        })
+    }
+
+    /// With other options than usual.
+    pub(crate) fn with(change: impl FnOnce(&mut FilesOptions)) -> Bed {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("outside")).unwrap();
         let clock = Arc::new(FakeClock::new("2030-01-02T03:04:05Z".parse().unwrap()));
         let (send, events) = channel();
         let mut options = options(dir.path());
-        if let Some(elsewhere) = elsewhere {
-            options.trash = elsewhere.to_path_buf();
-        }
+        change(&mut options);
         let sink = Arc::new(move |event| drop(send.send(event)));
         let files = Files::open(options, clock.clone(), sink).unwrap();
         Bed {

@@ -3,7 +3,7 @@
 use super::bed::{Bed, KEEP, data};
 use kruxos_capabilities::filesystem::clean_trash;
 use kruxos_types::Clock;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
 
