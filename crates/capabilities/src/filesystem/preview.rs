@@ -266,7 +266,7 @@ fn two_paths(inputs: &Object, scope: &Scope<'_>, kind: &str) -> Result<Value, Ca
     )?;
     let replaces = destination.stat.is_some();
     let notes: &[&str] = if replaces {
-        &["The file at the destination is replaced; it is kept in the trash."]
+        &["The file at the destination is replaced; it is kept so that a person can undo this."]
     } else {
         &[]
     };

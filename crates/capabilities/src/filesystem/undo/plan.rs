@@ -127,7 +127,7 @@ fn has_parent(key: &Key, view: &View<'_>) -> Result<(), Trouble> {
     }
 }
 
-fn source(change: &Change, there: Option<&Thing>, view: &View<'_>) -> Result<Content, String> {
+fn source(change: &Change, there: Option<&Thing>, view: &View<'_>) -> Result<Content, Trouble> {
     let before = change.before.as_ref();
     let stored = || before.and_then(|before| view.find(before.sha256.as_ref()?));
     match &change.kept {

@@ -113,6 +113,9 @@ fn prepare(dir: &Path) -> Files {
 /// What the child does: call number N, or the undo.
 fn child(what: &str) {
     let (dir, what) = what.split_once('|').unwrap();
+    super::crash::POINT
+        .set(std::env::var(POINT).unwrap())
+        .unwrap();
     let files = open(Path::new(dir));
     match what.parse::<usize>() {
         Ok(number) => {

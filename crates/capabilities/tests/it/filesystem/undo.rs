@@ -551,8 +551,14 @@ fn the_diff_shows_both_ways_and_hides_nothing() {
     );
 }
 
+/// Few, since each waits for the disk some hundred times; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(16)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn what_a_session_did_goes_back(ops in prop::collection::vec(op(), 1..14), seed: u64) {
