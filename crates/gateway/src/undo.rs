@@ -155,7 +155,7 @@ impl Gateway {
                     });
                 }
             }
-            all.sort_by(|one, other| other.recorded.last_change.cmp(&one.recorded.last_change));
+            all.sort_by_key(|one| std::cmp::Reverse(one.recorded.last_change));
             Ok::<_, std::io::Error>(all)
         });
         let mut all = listed

@@ -87,11 +87,7 @@ impl Undoing<'_> {
         let marked = self.files.journal.mark(&self.area, self.session, &undoing);
         marked.map_err(|errno| stop(first, errno))?;
         let to_do = |item: &&Item| matches!(item.verdict, Verdict::Undo(_));
-        let last = items
-            .iter()
-            .filter(to_do)
-            .next_back()
-            .map(|item| item.index);
+        let last = items.iter().rfind(to_do).map(|item| item.index);
         let mut restored = 0;
         for item in items.iter().filter(to_do) {
             let is_last = Some(item.index) == last;

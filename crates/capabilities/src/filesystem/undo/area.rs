@@ -46,7 +46,7 @@ pub fn recorded_sessions(trash: &Path) -> std::io::Result<Vec<RecordedSession>> 
             bytes,
         })
         .collect();
-    sessions.sort_by(|one, other| other.last_change.cmp(&one.last_change));
+    sessions.sort_by_key(|recorded| std::cmp::Reverse(recorded.last_change));
     Ok(sessions)
 }
 
@@ -103,6 +103,7 @@ fn open(trash: &Path) -> Result<Option<(OwnedFd, Area)>, Errno> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "flock knows no time limit")]
 fn locked(dir: &OwnedFd, stop: &dyn Fn() -> bool) -> Result<bool, Errno> {
     for _ in 0..TRIES {
         if stop() {

@@ -114,7 +114,7 @@ fn prepare(dir: &Path) -> Files {
 fn child(what: &str) {
     let (dir, what) = what.split_once('|').unwrap();
     super::crash::POINT
-        .set(std::env::var(POINT).unwrap())
+        .set(std::env::var_os(POINT).unwrap().into_string().unwrap())
         .unwrap();
     let files = open(Path::new(dir));
     match what.parse::<usize>() {
@@ -146,8 +146,8 @@ fn die_at(point: &str, dir: &Path, what: &str) {
 
 #[test]
 fn a_death_between_any_two_steps_is_undone() {
-    if let Ok(what) = std::env::var(CHILD) {
-        child(&what);
+    if let Some(what) = std::env::var_os(CHILD) {
+        child(what.to_str().unwrap());
         return;
     }
     for point in ["after the intent", "after the change"] {

@@ -256,9 +256,12 @@ fn said(bed: &Bed, path: &str) -> (String, String) {
     (row.verdict.clone(), row.reason.clone().unwrap_or_default())
 }
 
+/// What somebody else does meanwhile.
+type Act = fn(&Bed);
+
 #[test]
 fn what_changed_since_is_refused_and_everything_with_it() {
-    let meanwhile: [(&str, fn(&Bed)); 6] = [
+    let meanwhile: [(&str, Act); 6] = [
         ("it changed since", |bed| bed.put("f", "their")),
         ("its permissions changed since", |bed| {
             std::fs::set_permissions(bed.path("f"), std::fs::Permissions::from_mode(0o600))
@@ -553,8 +556,9 @@ fn the_diff_shows_both_ways_and_hides_nothing() {
 
 /// Few, since each waits for the disk some hundred times; `PROPTEST_CASES` asks for more.
 fn cases() -> u32 {
-    let asked = std::env::var("PROPTEST_CASES").ok();
-    asked.and_then(|cases| cases.parse().ok()).unwrap_or(16)
+    let asked = std::env::var_os("PROPTEST_CASES");
+    let asked = asked.and_then(|cases| cases.to_str()?.parse().ok());
+    asked.unwrap_or(16)
 }
 
 proptest! {
