@@ -51,7 +51,12 @@ impl Bed {
 
     /// With other options than usual.
     pub(crate) fn with(change: impl FnOnce(&mut FilesOptions)) -> Bed {
-        let dir = tempfile::tempdir().unwrap();
+        Bed::within(&std::env::temp_dir(), change)
+    }
+
+    /// All of it below this directory.
+    pub(crate) fn within(parent: &Path, change: impl FnOnce(&mut FilesOptions)) -> Bed {
+        let dir = tempfile::tempdir_in(parent).unwrap();
         std::fs::create_dir(dir.path().join("outside")).unwrap();
         let clock = Arc::new(FakeClock::new("2030-01-02T03:04:05Z".parse().unwrap()));
         let (send, events) = channel();
