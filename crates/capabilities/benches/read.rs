@@ -19,6 +19,7 @@ fn read(c: &mut Criterion) {
         workspace: dir.path().join("ws"),
         trash: dir.path().join("trash"),
         trash_keep: Duration::from_secs(60),
+        undo_quota: 1 << 30,
         max_watches: 1,
         mounts: Vec::new(),
     };

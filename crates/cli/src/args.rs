@@ -87,6 +87,14 @@ pub(crate) enum Command {
     /// Directories of this machine that an agent sees
     #[command(subcommand)]
     Mount(Mount),
+    /// What sessions changed in files
+    #[command(subcommand)]
+    Session(Session),
+    /// Take back what a session changed in files
+    Undo(Undo),
+    /// What agents deleted
+    #[command(subcommand)]
+    Trash(Trash),
     /// The kernel sandbox
     #[command(subcommand)]
     Sandbox(Sandbox),
@@ -153,6 +161,60 @@ pub(crate) enum Mount {
         old: String,
         /// The label it gets
         new: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Session {
+    /// List sessions of which file changes are recorded
+    List,
+    /// Show what a session changed, from before it to now
+    Diff {
+        /// The session's id
+        session: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Undo {
+    /// The session's id; an undo has one too and can be undone
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: String,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave files that changed since and undo the rest; otherwise one of them refuses all
+    #[arg(long)]
+    pub(crate) skip_changed: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trash {
+    /// List an agent's deleted files
+    List {
+        /// The agent's name
+        #[arg(long, value_name = "NAME")]
+        agent: String,
+    },
+    /// Put a deleted file back, as the agent and through the whole pipeline
+    Restore {
+        /// The entry's id
+        id: String,
+        /// The agent's name
+        #[arg(long, value_name = "NAME")]
+        agent: String,
+        /// Replace a file that is there by now
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Remove what is kept longer than it has to be, as happens every hour
+    Cleanup {
+        /// Count it, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

@@ -4,9 +4,11 @@
 //! `KRUXOS_SERVER__PORT`.
 
 mod sandbox;
+mod undo;
 mod webhooks;
 
 pub use sandbox::Sandbox;
+pub use undo::Undo;
 pub use webhooks::{Secret, UrlError, WebUrl, Webhook};
 
 use serde::{Deserialize, Serialize};
@@ -175,12 +177,22 @@ pub const KEYS: &[Key] = &[
     key(
         "trash.agent_hours",
         false,
-        "How long an agent's deleted and overwritten files are kept. Default 24.",
+        "How long an agent's deleted files are kept. Default 24.",
     ),
     key(
         "trash.user_hours",
         false,
         "The same for a User. Default 168.",
+    ),
+    key(
+        "undo.quota_mb",
+        false,
+        "Earlier content of changed files kept for each principal so that a session can be undone, in MB; the oldest sessions go first. Default 1024.",
+    ),
+    key(
+        "undo.keep_hours",
+        false,
+        "How long a session's file changes can be undone after the last of them. Default 168.",
     ),
     key(
         "watch.max_per_agent",
@@ -288,6 +300,7 @@ pub struct Config {
     pub audit: Audit,
     pub state: State,
     pub trash: Trash,
+    pub undo: Undo,
     pub watch: Watch,
     pub sandbox: Sandbox,
     pub workspace_root: Option<PathBuf>,
@@ -702,6 +715,9 @@ impl Config {
         }
         if let Some(message) = webhooks::check(&self.approval.webhooks) {
             return refuse("approval.webhooks", &message);
+        }
+        if let Err((name, message)) = self.undo.check() {
+            return refuse(&format!("undo.{name}"), &message);
         }
         if let Err((name, message)) = self.sandbox.check() {
             return refuse(&format!("sandbox.{name}"), &message);

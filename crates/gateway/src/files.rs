@@ -217,6 +217,7 @@ impl Gateway {
             workspace: workspace.into(),
             trash: self.layout.trash(principal.kind.as_str(), &principal.name),
             trash_keep: Duration::from_secs(hours * 3600),
+            undo_quota: self.config.undo.quota_bytes(),
             max_watches: self.config.watch.max_per_agent,
             mounts: mounts
                 .map(|mount| FilesMount {

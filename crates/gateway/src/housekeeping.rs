@@ -1,9 +1,9 @@
-//! What calls leave behind and nobody asks for any more: entries of the trash whose time is over, and
-//! unfinished files that a crash left in a workspace.
+//! What calls leave behind and nobody asks for any more: entries of the trash whose time is over, journals
+//! of changes with the earlier content they refer to, and unfinished files that a crash left in a workspace.
 
 use crate::gateway::Gateway;
 use kruxos_audit::{Kind, Status};
-use kruxos_capabilities::filesystem::{clean_trash, sweep_unfinished};
+use kruxos_capabilities::filesystem::{clean_changes, clean_trash, sweep_unfinished};
 use kruxos_types::Object;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -34,14 +34,16 @@ pub(crate) fn start(gateway: &Gateway) {
 struct Tidied {
     trash_entries: u64,
     unfinished_files: u64,
+    undo_files: u64,
 }
 
 /// One round. What it removed for good is in the audit log.
 async fn tidy(gateway: &Gateway) {
     let worker = gateway.clone();
     let done = tokio::task::spawn_blocking(move || Tidied {
-        trash_entries: clean_all(&worker),
+        trash_entries: clean_all(&worker, false),
         unfinished_files: sweep_all(&worker),
+        undo_files: clean_changes_all(&worker),
     });
     match done.await {
         Ok(tidied) if tidied == Tidied::default() => {}
@@ -53,6 +55,7 @@ async fn tidy(gateway: &Gateway) {
                 "unfinished_files".to_owned(),
                 json!(tidied.unfinished_files),
             );
+            facts.insert("undo_files".to_owned(), json!(tidied.undo_files));
             gateway
                 .audit_system(Kind::System, Status::Success, facts)
                 .await;
@@ -61,8 +64,8 @@ async fn tidy(gateway: &Gateway) {
     }
 }
 
-/// Cleans every trash there is, also of agents that were deleted since.
-fn clean_all(gateway: &Gateway) -> u64 {
+/// Cleans every trash there is, also of agents that were deleted since; with `dry_run` it only counts.
+pub(crate) fn clean_all(gateway: &Gateway, dry_run: bool) -> u64 {
     let stop = || gateway.stopping.is_cancelled();
     let mut gone = 0;
     for trash in directories(&gateway.layout.data_dir.join("trash")) {
@@ -76,10 +79,31 @@ fn clean_all(gateway: &Gateway) -> u64 {
             gateway.config.trash.user_hours
         };
         let keep = Duration::from_secs(hours.saturating_mul(3600));
-        match clean_trash(&trash, keep, gateway.clock.now(), &stop) {
+        match clean_trash(&trash, keep, gateway.clock.now(), dry_run, &stop) {
             Ok(count) => gone += count,
             Err(error) => {
                 tracing::error!(%error, trash = %trash.display(), "a trash cannot be cleaned");
+            }
+        }
+    }
+    gone
+}
+
+/// Cleans what undo keeps, in every trash there is.
+fn clean_changes_all(gateway: &Gateway) -> u64 {
+    let stop = || gateway.stopping.is_cancelled();
+    let undo = &gateway.config.undo;
+    let keep = Duration::from_secs(undo.keep_hours.saturating_mul(3600));
+    let mut gone = 0;
+    for (_, trash) in gateway.trashes() {
+        if stop() {
+            break;
+        }
+        let now = gateway.clock.now();
+        match clean_changes(&trash, keep, undo.quota_bytes(), now, &stop) {
+            Ok(count) => gone += count,
+            Err(error) => {
+                tracing::error!(%error, trash = %trash.display(), "what undo keeps cannot be cleaned");
             }
         }
     }
@@ -117,7 +141,7 @@ fn sweep_all(gateway: &Gateway) -> u64 {
 }
 
 /// The directories in a directory, links left out; none if it is not there.
-fn directories(parent: &Path) -> Vec<PathBuf> {
+pub(crate) fn directories(parent: &Path) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(parent) {
         Ok(entries) => entries,
         Err(error) => {

@@ -41,4 +41,5 @@ mod summary;
 mod timers;
 mod touched;
 pub mod transport;
+mod undo;
 mod webhooks;

@@ -109,6 +109,7 @@ async fn reads(mode: Mode) {
             workspace: own.join("workspace"),
             trash: own.join("trash"),
             trash_keep: Duration::from_secs(60),
+            undo_quota: 1 << 30,
             max_watches: 1,
             mounts: Vec::new(),
         },

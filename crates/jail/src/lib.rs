@@ -27,6 +27,7 @@ fn open(_: &Confined, setup: &[u8]) -> io::Result<Box<dyn Handler>> {
         workspace: setup.workspace,
         trash: TRASH.into(),
         trash_keep: Duration::from_secs(setup.trash_keep_seconds),
+        undo_quota: setup.undo_quota,
         // A worker does not live as long as a watch: they stay with the gateway.
         max_watches: 0,
         mounts: setup.mounts.into_iter().map(mount).collect(),

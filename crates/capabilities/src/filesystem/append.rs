@@ -2,6 +2,7 @@ use super::fault::disk_full;
 use super::io::{size_of, write_all};
 use super::place::Slot;
 use super::roots::open_beneath;
+use super::undo::{self, Draft};
 use super::write::{replace, require_writable};
 use super::{Scope, fault};
 use kruxos_types::CallError;
@@ -41,8 +42,8 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
 }
 
 /// Appends in place (`O_APPEND`), so that a program that follows the file goes on following it. The
-/// earlier content is the file's own beginning; the trash notes how long it was. If not all of it
-/// fits, the file gets its earlier length back.
+/// earlier content is the file's own beginning; the journal notes how long it was and its digest. If
+/// not all of it fits, the file gets its earlier length back.
 fn grow(slot: &Slot<'_>, content: &[u8], scope: &Scope<'_>) -> Result<u64, CallError> {
     let fail = |errno| slot.fault(errno, DO);
     let _held = scope.files.changing();
@@ -60,20 +61,21 @@ fn grow(slot: &Slot<'_>, content: &[u8], scope: &Scope<'_>) -> Result<u64, CallE
     let stat = rustix::fs::fstat(&file).map_err(fail)?;
     slot.place.require_regular(&stat, DO)?;
     require_alone(slot, &stat)?;
-    let noted = scope
-        .files
-        .trash
-        .note_append(slot, &stat, scope.by())
-        .map_err(fail)?;
+    let mut draft = Draft::new(scope);
+    let appending = undo::grow(&mut draft, slot, &stat, content).map_err(fail)?;
+    let mut begun = draft.begin().map_err(fail)?;
     let written = write_all(&file, content).and_then(|()| rustix::fs::fsync(&file));
     if let Err(errno) = written {
         rustix::fs::ftruncate(&file, size_of(&stat)).map_err(fail)?;
-        scope.files.trash.forget(&noted.id);
+        begun.failed();
         return Err(fail(errno));
     }
-    rustix::fs::fstat(&file)
-        .map(|stat| size_of(&stat))
-        .map_err(fail)
+    let grown = rustix::fs::fstat(&file).map_err(fail)?;
+    if let Some(appending) = appending {
+        appending.done(&mut begun, &grown);
+    }
+    begun.done();
+    Ok(size_of(&grown))
 }
 
 /// Appending writes into the file itself, so every other name of it would change too.

@@ -3,6 +3,7 @@
 
 use super::io::write_all;
 use super::temporary;
+use super::undo::{State, Time, modified, modified_at};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 use rustix::io::Errno;
@@ -13,6 +14,8 @@ pub(super) struct Staged<'d> {
     temp: String,
     pub(super) file: OwnedFd,
     live: bool,
+    /// The directory's time without and with the unfinished file in it.
+    times: (Time, Time),
 }
 
 /// What becomes of the name a staged file gets.
@@ -32,13 +35,16 @@ impl<'d> Staged<'d> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = if like.is_some() { 0o600 } else { 0o644 };
+        let before = modified_at(&rustix::fs::fstat(dir)?);
         let file = rustix::fs::openat(dir, temp.as_str(), flags, Mode::from_raw_mode(mode))?;
-        let staged = Staged {
+        let mut staged = Staged {
             dir,
             temp,
             file,
             live: true,
+            times: (before, before),
         };
+        staged.times.1 = modified_at(&rustix::fs::fstat(dir)?);
         if let Some(like) = like {
             keep_owner(&staged.file, like);
             rustix::fs::fchmod(&staged.file, Mode::from_raw_mode(like.st_mode & 0o777))?;
@@ -56,6 +62,12 @@ impl<'d> Staged<'d> {
         write_all(&staged.file, content)?;
         rustix::fs::fsync(&staged.file)?;
         Ok(staged)
+    }
+
+    /// What the file is, with the digest of what was written to it.
+    pub(super) fn state(&self, sha256: &str) -> Result<State, Errno> {
+        let stat = rustix::fs::fstat(&self.file)?;
+        Ok(State::of(&stat).with_sha256(Some(sha256.to_owned())))
     }
 
     /// Closes the file and leaves it under its temporary name, which is answered. What becomes of it
@@ -78,7 +90,10 @@ impl<'d> Staged<'d> {
             Publish::New => {
                 let temp = self.temp.as_str();
                 match rustix::fs::linkat(self.dir, temp, self.dir, name, AtFlags::empty()) {
-                    Ok(()) => {}
+                    Ok(()) => {
+                        discard(self.dir, temp);
+                        self.live = false;
+                    }
                     Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
                         let flags = RenameFlags::NOREPLACE;
                         rustix::fs::renameat_with(self.dir, temp, self.dir, name, flags)?;
@@ -96,8 +111,15 @@ impl<'d> Staged<'d> {
 
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
-        if self.live {
-            discard(self.dir, &self.temp);
+        if !self.live {
+            return;
+        }
+        let (before, with) = self.times;
+        let untouched = rustix::fs::fstat(self.dir).is_ok_and(|stat| modified_at(&stat) == with);
+        discard(self.dir, &self.temp);
+        if untouched {
+            // Nothing else happened here, so nothing has: as far as that goes.
+            let _left = rustix::fs::futimens(self.dir, &modified(before));
         }
     }
 }

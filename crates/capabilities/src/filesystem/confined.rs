@@ -3,7 +3,10 @@
 //! [`Confined`], which nothing but a worker's loop can make: without a permit no handler runs anywhere
 //! else.
 
-use super::{Files, Scope, arguments, execute, preview, recovery, restore};
+use super::{
+    Files, MAX_UNDO_DIFF, MAX_UNDO_ROWS, Scope, UndoOptions, UndoReport, arguments, execute,
+    preview, recovery, restore, undo,
+};
 use crate::Permit;
 use kruxos_catalog::{Catalog, Definition};
 use kruxos_sandbox::worker::Confined;
@@ -17,6 +20,10 @@ use std::path::PathBuf;
 /// Ways out that are taken over from a worker's error; definitions declare fewer.
 const MAX_RECOVERY: usize = 16;
 
+/// Longest text of one field of an undo's report, in bytes: a path of 4,096 bytes whose characters all are
+/// written as escapes.
+const MAX_UNDO_TEXT: usize = 32 << 10;
+
 /// What a worker is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,6 +31,7 @@ enum Wanted {
     Run,
     Preview,
     UnnamedPath,
+    Undo,
 }
 
 #[derive(Serialize)]
@@ -32,6 +40,8 @@ struct Request<'a> {
     capability: &'a str,
     session: Option<&'a str>,
     inputs: &'a Object,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo: Option<&'a UndoOptions>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +51,8 @@ struct Received {
     capability: String,
     session: Option<String>,
     inputs: Object,
+    #[serde(default)]
+    undo: Option<UndoOptions>,
 }
 
 /// What a worker says.
@@ -65,6 +77,8 @@ pub struct Setup {
     pub workspace: PathBuf,
     /// How long deleted files are kept, in seconds.
     pub trash_keep_seconds: u64,
+    /// What undo may keep, in bytes.
+    pub undo_quota: u64,
     /// Labels of what is at `/mnt/<label>`.
     pub mounts: Vec<String>,
 }
@@ -110,6 +124,51 @@ pub fn unnamed_path_request(
     write(Wanted::UnnamedPath, definition, inputs, None)
 }
 
+/// Asks a worker for [`super::undo`]. It takes no permit, since it is no call: whoever asks has seen to it
+/// that an operator wants it and that the log says so. [`undo_report`] reads the answer.
+///
+/// # Errors
+/// As [`request`].
+pub fn undo_request(options: &UndoOptions) -> Result<Vec<u8>, CallError> {
+    let request = Request {
+        wanted: Wanted::Undo,
+        capability: "",
+        session: None,
+        inputs: &Object::new(),
+        undo: Some(options),
+    };
+    serde_json::to_vec(&request).map_err(CallError::internal_failure)
+}
+
+/// A worker's report of an undo, as far as it keeps to the bounds of one.
+///
+/// # Errors
+/// `Internal` for what is no report, or a larger one.
+pub fn undo_report(answer: Value, options: &UndoOptions) -> Result<UndoReport, CallError> {
+    let refuse =
+        |why: &str| CallError::internal_failure(format!("a worker's report of an undo: {why}"));
+    let report: UndoReport =
+        serde_json::from_value(answer).map_err(|error| refuse(&error.to_string()))?;
+    // `unified_diff` ends a cut diff with a line that says so, and the last header may stand over.
+    let diff_fits = report.diff.len() <= MAX_UNDO_DIFF + MAX_UNDO_TEXT;
+    let rows_fit = report.changes.len() <= MAX_UNDO_ROWS
+        && report.changes.iter().all(|row| {
+            let texts = [&row.capability, &row.path, &row.change, &row.verdict];
+            let reason = row.reason.iter();
+            texts
+                .into_iter()
+                .chain(reason)
+                .all(|text| text.len() <= MAX_UNDO_TEXT)
+        });
+    if !diff_fits || !rows_fit {
+        return Err(refuse("it is larger than one can be"));
+    }
+    if report.session != options.session || report.applied != options.recorded_as.is_some() {
+        return Err(refuse("it is of another undo"));
+    }
+    Ok(report)
+}
+
 fn write(
     wanted: Wanted,
     definition: &Definition,
@@ -121,6 +180,7 @@ fn write(
         capability: definition.name,
         session,
         inputs,
+        undo: None,
     };
     serde_json::to_vec(&request).map_err(CallError::internal_failure)
 }
@@ -139,6 +199,13 @@ pub fn serve(_: &Confined, catalog: &Catalog, files: &Files, request: &[u8]) -> 
 fn run(catalog: &Catalog, files: &Files, request: &[u8]) -> Result<Value, CallError> {
     let received: Received =
         serde_json::from_slice(request).map_err(CallError::internal_failure)?;
+    if received.wanted == Wanted::Undo {
+        let options = received
+            .undo
+            .ok_or_else(|| CallError::internal_failure("an undo of nothing"))?;
+        let report = undo::run(&options, files)?;
+        return serde_json::to_value(report).map_err(CallError::internal_failure);
+    }
     let definition = catalog
         .get(&received.capability)
         .ok_or_else(|| CallError::internal_failure("no such capability in the worker"))?;

@@ -4,6 +4,7 @@ use super::fault;
 use super::io::{Pass, hash_each, size_of, write_all};
 use super::place::{Place, Slot};
 use super::trash::MAX_COPIED;
+use super::undo::{Begun, Draft};
 use super::write::require_writable;
 use kruxos_types::{CallError, ErrorType};
 use rustix::fd::OwnedFd;
@@ -97,7 +98,23 @@ pub(super) fn copy(
     overwrite: bool,
     scope: &Scope<'_>,
 ) -> Result<(String, u64), CallError> {
+    let draft = Draft::new(scope);
+    let (begun, sum) = copy_recorded(file, stat, slot, overwrite, scope, draft)?;
+    begun.done();
+    Ok(sum)
+}
+
+/// [`copy`] with a record that may have begun before and is the caller's to end, if it succeeds.
+pub(super) fn copy_recorded<'a>(
+    file: &OwnedFd,
+    stat: &Stat,
+    slot: &Slot<'_>,
+    overwrite: bool,
+    scope: &Scope<'a>,
+    mut draft: Draft<'a>,
+) -> Result<(Begun<'a>, (String, u64)), CallError> {
     let fail = |errno| slot.fault(errno, DO);
+    draft.around(slot).map_err(fail)?;
     let staged = Staged::begin(&slot.dir, Some(stat)).map_err(fail)?;
     let pass = hash_each(file, MAX_COPIED, None, |chunk| {
         write_all(&staged.file, chunk)
@@ -113,27 +130,24 @@ pub(super) fn copy(
     rustix::fs::fsync(&staged.file).map_err(fail)?;
     let _held = scope.files.changing();
     let existing = check_destination(slot, overwrite)?;
-    let trash = &scope.files.trash;
-    let kept = match &existing {
-        Some(there) => trash
-            .keep(slot, there, Some(&sha256), scope.by())
-            .map_err(fail)?,
-        None => None,
-    };
+    let after = staged.state(&sha256).map_err(fail)?;
+    draft
+        .replace(slot, existing.as_ref(), Some(after))
+        .map_err(fail)?;
+    draft.moved_to_last(&sha256);
+    let begun = draft.begin().map_err(fail)?;
     let how = if existing.is_some() {
         Publish::Replace
     } else {
         Publish::New
     };
     if let Err(errno) = staged.publish(&slot.name, how) {
-        if let Some(kept) = kept {
-            trash.forget(&kept.id);
-        }
+        begun.failed();
         return Err(if errno == Errno::EXIST {
             exists(slot.place.given())
         } else {
             fail(errno)
         });
     }
-    Ok((sha256, size))
+    Ok((begun, (sha256, size)))
 }

@@ -1,3 +1,4 @@
+use super::undo::{Draft, Kept, Kind, state_of};
 use super::{Scope, fault};
 use kruxos_types::{CallError, ErrorType};
 use rustix::io::Errno;
@@ -38,11 +39,20 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
         .stat()
         .map_err(fail)?
         .ok_or_else(|| fail(Errno::NOENT))?;
-    let entry = scope
-        .files
-        .trash
-        .take(&slot, &stat, scope.by())
-        .map_err(fail)?;
+    let trash = &scope.files.trash;
+    let entry = trash.entry(&slot, &stat, scope.by());
+    let mut draft = Draft::new(scope);
+    draft.around(&slot).map_err(fail)?;
+    let before = state_of(&slot, &stat)
+        .map_err(fail)?
+        .with_sha256(entry.sha256.clone());
+    let kept = match before.kind {
+        Kind::Directory => Kept::Nothing,
+        _ => Kept::Trash(entry.id.clone()),
+    };
+    draft.note(&slot, Some(before), None, kept);
+    let begun = draft.begin().map_err(fail)?;
+    begun.end(trash.take(&entry, &slot, &stat)).map_err(fail)?;
     Ok(json!({
         "deleted_path": shown,
         "trash_path": format!("/trash/{}", entry.id),

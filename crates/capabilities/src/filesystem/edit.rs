@@ -6,7 +6,7 @@ use super::pattern::{Glob, check_length, regex};
 use super::place::{Place, Slot, Spot};
 use super::search::join;
 use super::text::{sha256, unified_diff};
-use super::trash::Kept;
+use super::undo::{self, Begun, Draft};
 use super::walk::{Next, Walk};
 use super::write::require_writable;
 use kruxos_types::{CallError, ErrorType};
@@ -334,16 +334,33 @@ fn check_count(args: &Args, plan: &Plan<'_>, found: u64) -> Result<(), CallError
 struct Ready<'c, 'r> {
     change: &'c Change<'r>,
     temp: Option<String>,
+    after: undo::State,
 }
 
 impl<'c, 'r> Ready<'c, 'r> {
-    fn write(change: &'c Change<'r>) -> Result<Ready<'c, 'r>, CallError> {
+    fn write(change: &'c Change<'r>, draft: &mut Draft<'_>) -> Result<Ready<'c, 'r>, CallError> {
         let slot = change.slot()?;
+        let fail = |errno| slot.fault(errno, DO);
         require_writable(&slot, &change.stat)?;
+        draft.around(&slot).map_err(fail)?;
         let staged = Staged::with_content(&slot.dir, Some(&change.stat), change.new.as_bytes())
-            .map_err(|errno| slot.fault(errno, DO))?;
+            .map_err(fail)?;
+        let after = staged.state(&sha256(change.new.as_bytes())).map_err(fail)?;
         let temp = Some(staged.leave());
-        Ok(Ready { change, temp })
+        Ok(Ready {
+            change,
+            temp,
+            after,
+        })
+    }
+
+    /// Keeps the earlier content, if the file is as it was read.
+    fn record(&self, draft: &mut Draft<'_>) -> Result<(), CallError> {
+        let slot = self.change.slot()?;
+        let stat = self.change.unchanged(&slot)?;
+        draft
+            .replace(&slot, Some(&stat), Some(self.after.clone()))
+            .map_err(|errno| slot.fault(errno, DO))
     }
 }
 
@@ -362,32 +379,46 @@ impl<'r> Change<'r> {
         let fail = |errno| self.spot.place.fault(errno, DO);
         self.spot.open().map_err(fail)
     }
+
+    /// Checks that the file is as it was read.
+    fn unchanged(&self, slot: &Slot<'_>) -> Result<Stat, CallError> {
+        let now = slot.stat().map_err(|errno| slot.fault(errno, DO))?;
+        now.filter(|now| same_content(now, &self.stat))
+            .ok_or_else(|| fault::changed_meanwhile(&self.shown))
+    }
 }
 
 /// Writes all changes or none: every new content is on disk before the first is put in place, and
 /// if one cannot be, those before it get their earlier content back.
 fn apply(changed: &[&Change<'_>], scope: &Scope<'_>) -> Result<(), CallError> {
+    let mut draft = Draft::new(scope);
     let mut ready = Vec::with_capacity(changed.len());
     for change in changed {
-        ready.push(Ready::write(change)?);
+        ready.push(Ready::write(change, &mut draft)?);
     }
     let _held = scope.files.changing();
-    let mut kept: Vec<(&Change<'_>, Option<Kept>)> = Vec::with_capacity(changed.len());
-    for next in &mut ready {
-        if let Err(error) = put_in_place(next, &mut kept, scope) {
-            return Err(roll_back(kept, scope, error));
-        }
+    for next in &ready {
+        next.record(&mut draft)?;
     }
+    let begun = draft
+        .begin()
+        .map_err(|errno| fault::from_errno(errno, DO, "."))?;
+    let mut made: Vec<&Change<'_>> = Vec::with_capacity(changed.len());
+    for next in &mut ready {
+        if let Err(error) = put_in_place(next) {
+            // The unfinished ones of the same directories go first, so that times can be put back.
+            drop(ready);
+            return Err(roll_back(&made, begun, scope, error));
+        }
+        made.push(next.change);
+    }
+    begun.done();
     Ok(())
 }
 
-fn put_in_place<'c, 'r>(
-    ready: &mut Ready<'c, 'r>,
-    kept: &mut Vec<(&'c Change<'r>, Option<Kept>)>,
-    scope: &Scope<'_>,
-) -> Result<(), CallError> {
+fn put_in_place(ready: &mut Ready<'_, '_>) -> Result<(), CallError> {
     let slot = ready.change.slot()?;
-    kept.push((ready.change, keep(ready.change, &slot, scope)?));
+    ready.change.unchanged(&slot)?;
     let Some(temp) = ready.temp.take() else {
         return Ok(());
     };
@@ -397,42 +428,31 @@ fn put_in_place<'c, 'r>(
     })
 }
 
-/// Checks that the file is as it was read, and keeps it.
-fn keep(
-    change: &Change<'_>,
-    slot: &Slot<'_>,
-    scope: &Scope<'_>,
-) -> Result<Option<Kept>, CallError> {
-    let now = slot.stat().map_err(|errno| slot.fault(errno, DO))?;
-    let Some(stat) = now.filter(|now| same_content(now, &change.stat)) else {
-        return Err(fault::changed_meanwhile(&change.shown));
-    };
-    let after = sha256(change.new.as_bytes());
-    scope
-        .files
-        .trash
-        .keep(slot, &stat, Some(&after), scope.by())
-        .map_err(|errno| slot.fault(errno, DO))
-}
-
+/// Gives files their earlier content back, which is still in memory.
 fn roll_back(
-    kept: Vec<(&Change<'_>, Option<Kept>)>,
+    made: &[&Change<'_>],
+    begun: Begun<'_>,
     scope: &Scope<'_>,
     cause: CallError,
 ) -> CallError {
     let mut lost = Vec::new();
-    for (change, earlier) in kept.into_iter().rev() {
-        let back = change.spot.open().and_then(|slot| match earlier {
-            Some(kept) => scope.files.trash.put_back(&kept, &slot),
-            // Too large to keep on another file system: the content is still in memory.
-            None => Staged::with_content(&slot.dir, Some(&change.stat), change.old.as_bytes())
-                .and_then(|staged| staged.publish(&slot.name, Publish::Replace)),
+    for change in made.iter().rev() {
+        let back = change.spot.open().and_then(|slot| {
+            let staged =
+                Staged::with_content(&slot.dir, Some(&change.stat), change.old.as_bytes())?;
+            rustix::fs::futimens(
+                &staged.file,
+                &undo::modified(undo::modified_at(&change.stat)),
+            )?;
+            staged.publish(&slot.name, Publish::Replace)
         });
         if back.is_err() {
             lost.push(change.shown.clone());
         }
     }
     if lost.is_empty() {
+        begun.put_times_back(scope.files);
+        begun.failed();
         cause
     } else {
         cause.with("not_rolled_back", lost)
@@ -462,6 +482,7 @@ mod tests {
                 workspace: dir.path().join("ws"),
                 trash: dir.path().join("trash"),
                 trash_keep: Duration::from_secs(60),
+                undo_quota: 1 << 30,
                 max_watches: 1,
                 mounts: Vec::new(),
             };

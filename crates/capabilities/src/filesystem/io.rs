@@ -119,10 +119,15 @@ pub(super) fn hash_file(
     })
 }
 
+/// Makes `to` share all blocks of `from`, where the file system can.
+pub(super) fn clone_whole(from: &OwnedFd, to: &OwnedFd) -> bool {
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
 /// Copies `from` into the empty file `to`: by sharing blocks where the file system can.
 /// `false` beyond `limit`.
 pub(super) fn clone_or_copy(from: &OwnedFd, to: &OwnedFd, limit: u64) -> Result<bool, Errno> {
-    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+    if clone_whole(from, to) {
         return Ok(true);
     }
     let pass = hash_each(from, limit, None, |chunk| write_all(to, chunk))?;
@@ -211,4 +216,69 @@ impl Sums {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Hashes of files that grow by appends, so that not every append reads all that was there before.
+#[derive(Default)]
+pub(super) struct Grown(Mutex<Vec<(Identity, Sha256)>>);
+
+/// Larger files are appended to without a digest, in bytes: hashing this much takes a tenth of a second.
+const MAX_GROWN: u64 = 64 << 20;
+
+impl Grown {
+    /// The hash of a file's content so far; `None` if it is too large. `open` opens it for reading.
+    pub(super) fn of(
+        &self,
+        stat: &Stat,
+        open: impl FnOnce() -> Result<OwnedFd, Errno>,
+    ) -> Result<Option<Sha256>, Errno> {
+        let size = size_of(stat);
+        if size > MAX_GROWN {
+            return Ok(None);
+        }
+        let key = identity(stat);
+        let known = self
+            .lock()
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, hash)| hash.clone());
+        if known.is_some() {
+            return Ok(known);
+        }
+        let file = open()?;
+        let mut hash = Sha256::new();
+        let mut at = 0;
+        while at < size {
+            let wanted = usize::try_from(size - at).unwrap_or(CHUNK).min(CHUNK);
+            let chunk = read_at(&file, at, wanted)?;
+            if chunk.is_empty() {
+                return Err(Errno::AGAIN);
+            }
+            hash.update(&chunk);
+            at += chunk.len() as u64;
+        }
+        Ok(Some(hash))
+    }
+
+    /// Keeps the hash of a file that is now as `stat` says. A change within the same tick of the kernel's
+    /// clock is not seen; the digests that follow are then wrong, and undo refuses the file as changed.
+    pub(super) fn remember(&self, stat: &Stat, hash: Sha256) {
+        let mut known = self.lock();
+        known.retain(|(known, _)| (known.device, known.inode) != (stat.st_dev, stat.st_ino));
+        if known.len() >= MAX_SUMS {
+            known.remove(0);
+        }
+        known.push((identity(stat), hash));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Identity, Sha256)>> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What a hash says of all it was given, as hex.
+pub(super) fn digest_of(hash: &Sha256) -> String {
+    hex(hash.clone().finalize().as_slice())
 }

@@ -26,6 +26,7 @@ mod sweep;
 mod temporary;
 mod text;
 mod trash;
+mod undo;
 mod walk;
 mod watch;
 mod write;
@@ -33,7 +34,11 @@ mod write;
 pub use sweep::{Swept, sweep_unfinished};
 pub use text::is_invisible;
 pub(crate) use text::quote;
-pub use trash::clean as clean_trash;
+pub use trash::{TrashEntry, clean as clean_trash, list as list_trash};
+pub use undo::{
+    MAX_DIFF as MAX_UNDO_DIFF, MAX_ROWS as MAX_UNDO_ROWS, RecordedSession, UndoOptions, UndoReport,
+    UndoRow, clean_changes, has_recorded, recorded_sessions,
+};
 
 use kruxos_catalog::Definition;
 use kruxos_types::{CallError, Clock, Object, Principal};
@@ -56,6 +61,7 @@ pub struct Files {
     roots: roots::Roots,
     workspace: PathBuf,
     trash: trash::Trash,
+    journal: undo::Journal,
     principal: Principal,
     session: Option<String>,
     clock: Arc<dyn Clock>,
@@ -90,6 +96,8 @@ pub struct FilesOptions {
     /// `<data_dir>/trash/<principal>`.
     pub trash: PathBuf,
     pub trash_keep: std::time::Duration,
+    /// Bytes of earlier content and journals kept, so that a session's changes can be undone.
+    pub undo_quota: u64,
     /// Watches at once for each principal.
     pub max_watches: usize,
     /// What the principal sees at `/mnt/<label>`.
@@ -147,6 +155,7 @@ impl Files {
             roots: all,
             workspace,
             trash: trash::Trash::open(&options.trash, options.trash_keep)?,
+            journal: undo::Journal::new(options.undo_quota),
             principal: options.principal,
             session: None,
             watches: watch::Watches::new(options.max_watches, events, Arc::clone(&clock)),
@@ -156,8 +165,9 @@ impl Files {
         })
     }
 
-    /// Notes this session in the trash beside everything that is deleted or overwritten from now on,
-    /// so that a session's changes can be undone. [`run_in_session`] names it for one call instead.
+    /// Records every change from now on in this session's journal, so that it can be undone.
+    /// [`run_in_session`] names the session for one call instead; without one nothing is recorded and no
+    /// earlier content kept.
     #[must_use]
     pub fn in_session(mut self, session: &str) -> Files {
         self.session = Some(session.to_owned());
@@ -193,7 +203,7 @@ pub fn run(definition: &Definition, permit: Permit, files: &Files) -> Result<Val
     run_in_session(definition, permit, files, files.session.as_deref())
 }
 
-/// [`run`], naming the session that the trash notes beside what the call replaces or deletes.
+/// [`run`], naming the session in whose journal the call's changes are recorded.
 ///
 /// # Errors
 /// What the capability's definition declares, or a common error.
@@ -295,6 +305,15 @@ fn execute(
             "no handler for {other}"
         ))),
     }
+}
+
+/// Takes back what a session changed, the last change first, or says what that would do.
+///
+/// # Errors
+/// `InvalidInput` for a session of which nothing is recorded; `ConflictError` when something cannot be
+/// undone, with nothing done, or when it stopped half way, with what was and was not restored.
+pub fn undo(options: &UndoOptions, files: &Files) -> Result<UndoReport, CallError> {
+    undo::run(options, files)
 }
 
 /// What a call would change, for the approver: unified diff, paths and sizes. Computed from the exact

@@ -151,6 +151,48 @@ impl<'r> Place<'r> {
         Err((Errno::LOOP, slot.place))
     }
 
+    /// Like [`Place::slot`], but no link is followed on the way either: `ELOOP` for one.
+    pub(super) fn slot_without_links(self) -> Result<Slot<'r>, Errno> {
+        let (parent, name) = self
+            .rel
+            .rsplit_once('/')
+            .unwrap_or((".", self.rel.as_str()));
+        if name.is_empty() || name == ".." {
+            return Err(Errno::ISDIR);
+        }
+        let flags = ResolveFlags::NO_SYMLINKS;
+        let dir = open_beneath(self.root.dir.as_fd(), parent, DIRECTORY, flags)?;
+        let name = name.to_owned();
+        Ok(Slot {
+            dir,
+            name,
+            place: self,
+        })
+    }
+
+    /// The directories above the last component that are not there, outermost first.
+    pub(super) fn missing_parents(&self) -> Vec<String> {
+        let Some((parents, _)) = self.rel.rsplit_once('/') else {
+            return Vec::new();
+        };
+        let missing = |path: &str| {
+            let found = self.root.open(path.as_bytes(), OFlags::PATH);
+            found.err() == Some(Errno::NOENT)
+        };
+        if !missing(parents) {
+            return Vec::new();
+        }
+        let ends = parents
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .chain([parents.len()]);
+        let prefixes = ends.filter_map(|end| parents.get(..end));
+        prefixes
+            .filter(|prefix| missing(prefix))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Makes the directories that are missing above the last component, mode 0755 less the umask.
     /// On failure those already made are taken away again.
     pub(super) fn make_parents(&self) -> Result<(), Errno> {
@@ -243,6 +285,11 @@ impl<'r> Slot<'r> {
     /// Below the root, without `..`: what the trash notes.
     pub(super) fn rel(&self) -> String {
         without_dots(&self.place.rel)
+    }
+
+    /// Below the root as it was written, with `..`.
+    pub(super) fn written(&self) -> &str {
+        &self.place.rel
     }
 
     /// What a failed system call here means to the caller.

@@ -185,7 +185,7 @@ fn content_change(inputs: &Object, scope: &Scope<'_>, appends: bool) -> Result<V
 }
 
 /// Text whose hidden and reordering characters can be seen; line breaks and tabs stay.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(['\n', '\t']) {
@@ -266,7 +266,7 @@ fn two_paths(inputs: &Object, scope: &Scope<'_>, kind: &str) -> Result<Value, Ca
     )?;
     let replaces = destination.stat.is_some();
     let notes: &[&str] = if replaces {
-        &["The file at the destination is replaced; it is kept in the trash."]
+        &["The file at the destination is replaced; it is kept so that a person can undo this."]
     } else {
         &[]
     };

@@ -2,10 +2,11 @@
 
 use super::Scope;
 use super::atomic::sync_directory;
-use super::copy::{check_destination, copy, exists};
+use super::copy::{check_destination, copy_recorded, exists};
 use super::fault;
 use super::io::size_of;
 use super::place::{Place, Slot};
+use super::undo::{self, Draft};
 use kruxos_types::{CallError, ErrorType};
 use rustix::fs::{AtFlags, FileType, RenameFlags, Stat};
 use rustix::io::Errno;
@@ -74,7 +75,8 @@ fn move_entry(
 ) -> Result<(), CallError> {
     let fail = |errno| to.fault(errno, DO);
     let _held = scope.files.changing();
-    let (flags, kept) = match to.stat().map_err(fail)? {
+    let there = to.stat().map_err(fail)?;
+    let flags = match &there {
         Some(there) if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) => {
             let reason = "it is the source itself, or another name of it";
             return Err(CallError::invalid_input(
@@ -84,47 +86,40 @@ fn move_entry(
             ));
         }
         Some(there) if overwrite && FileType::from_raw_mode(there.st_mode) == FileType::Symlink => {
-            (RenameFlags::empty(), None)
+            RenameFlags::empty()
         }
         Some(_) => {
-            let there = check_destination(to, overwrite)?;
+            check_destination(to, overwrite)?;
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 return Err(exists(to.place.given()).detail("A directory does not replace a file."));
             }
-            let kept = match there {
-                Some(there) => scope
-                    .files
-                    .trash
-                    .keep(to, &there, None, scope.by())
-                    .map_err(fail)?,
-                None => None,
-            };
-            (RenameFlags::empty(), kept)
+            RenameFlags::empty()
         }
-        None => (RenameFlags::NOREPLACE, None),
+        None => RenameFlags::NOREPLACE,
     };
-    let renamed = rustix::fs::renameat_with(
+    let mut draft = Draft::new(scope);
+    let state = undo::leaving(&mut draft, from, stat).map_err(fail)?;
+    draft.around(to).map_err(fail)?;
+    draft
+        .replace(to, there.as_ref(), Some(state))
+        .map_err(fail)?;
+    let begun = draft.begin().map_err(fail)?;
+    let renamed = match rustix::fs::renameat_with(
         &from.dir,
         from.name.as_str(),
         &to.dir,
         to.name.as_str(),
         flags,
-    );
-    match renamed {
+    ) {
         Ok(()) => {
+            begun.done();
             sync_directory(&to.dir).map_err(fail)?;
             return sync_directory(&from.dir).map_err(fail);
         }
-        Err(Errno::XDEV) => {}
-        Err(errno) => {
-            if let Some(kept) = kept {
-                scope.files.trash.forget(&kept.id);
-            }
-            return Err(explain(errno, from, to));
-        }
-    }
-    if let Some(kept) = kept {
-        scope.files.trash.forget(&kept.id);
+        Err(errno) => begun.failed_with(errno),
+    };
+    if renamed != Errno::XDEV {
+        return Err(explain(renamed, from, to));
     }
     drop(_held);
     across(from, stat, to, overwrite, scope)
@@ -162,7 +157,11 @@ fn across(
     let file = from.open().map_err(fail)?;
     let stat = rustix::fs::fstat(&file).map_err(fail)?;
     from.place.require_regular(&stat, DO)?;
-    copy(&file, &stat, to, overwrite, scope)?;
+    let mut draft = Draft::new(scope);
+    undo::leaving(&mut draft, from, &stat).map_err(fail)?;
+    let (begun, _) = copy_recorded(&file, &stat, to, overwrite, scope, draft)?;
+    // If this fails, the copy stays and the record is without an end: undo looks at both.
     rustix::fs::unlinkat(&from.dir, from.name.as_str(), AtFlags::empty()).map_err(fail)?;
+    begun.done();
     sync_directory(&from.dir).map_err(fail)
 }

@@ -1,6 +1,7 @@
 use super::copy::exists;
 use super::roots::Root;
 use super::trash::{Cause, Sidecar};
+use super::undo::{self, Draft};
 use super::{Scope, fault};
 use kruxos_types::{CallError, ErrorType};
 use rustix::fs::FileType;
@@ -39,35 +40,32 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     let place = roots.place(root, &entry.path);
     let shown = place.show();
     let fail = |errno| roots.place(root, &entry.path).fault(errno, DO);
-    place.make_parents().map_err(fail)?;
+    undo::make_parents(&place, scope).map_err(fail)?;
     let slot = place
         .slot()
         .map_err(|(errno, place)| place.fault(errno, DO))?;
     let _held = scope.files.changing();
     let there = slot.stat().map_err(fail)?;
-    let mut kept = None;
     if let Some(there) = &there {
         let is_directory = FileType::from_raw_mode(there.st_mode) == FileType::Directory;
         if !args.overwrite || is_directory || entry.kind == "directory" {
             return Err(exists(&shown));
         }
-        if FileType::from_raw_mode(there.st_mode) == FileType::RegularFile {
-            kept = scope
-                .files
-                .trash
-                .keep(&slot, there, None, scope.by())
-                .map_err(fail)?;
-        }
     }
-    if let Err(errno) = scope.files.trash.put(&entry, &slot, there.is_some()) {
-        if let Some(kept) = kept {
-            scope.files.trash.forget(&kept.id);
-        }
-        return Err(match errno {
+    let trash = &scope.files.trash;
+    let mut draft = Draft::new(scope);
+    draft.around(&slot).map_err(fail)?;
+    let after = trash.state(&entry).map_err(fail)?;
+    draft
+        .replace(&slot, there.as_ref(), Some(after))
+        .map_err(fail)?;
+    let begun = draft.begin().map_err(fail)?;
+    begun
+        .end(trash.put(&entry, &slot, there.is_some()))
+        .map_err(|errno| match errno {
             Errno::EXIST => exists(&shown),
             errno => fail(errno),
-        });
-    }
+        })?;
     let size = if entry.kind == "directory" {
         0
     } else {
@@ -90,7 +88,7 @@ fn find(given: &str, scope: &Scope<'_>) -> Result<Sidecar, CallError> {
         .files
         .trash
         .find(id)
-        .filter(|entry| entry.cause != Cause::Appended);
+        .filter(|entry| entry.cause == Cause::Deleted);
     entry.filter(|entry| entry.until > scope.files.clock.now()).ok_or_else(|| {
         fault::of(ErrorType::FileNotFound, given)
             .detail("Nothing with this id is in your trash; it may have been restored or its time is over.")

@@ -1,7 +1,6 @@
-//! What was deleted or overwritten, kept for a while. Each entry is `<id>` (the file itself, where
-//! there is content) and `<id>.json` (the sidecar: where it was, whose, its mode, time and hash).
-//!
-//! Content that a write replaces is kept by a hard link where possible, so keeping costs no copy.
+//! What was deleted, kept for a while. Each entry is `<id>` (the file itself, where there is content)
+//! and `<id>.json` (the sidecar: where it was, whose, its mode, time and hash). What was overwritten is
+//! the business of [`super::undo`], whose files lie beside it.
 
 mod cleaning;
 mod room;
@@ -12,7 +11,8 @@ use super::io::{
 };
 use super::place::Slot;
 use super::roots::{DIRECTORY, READ, open_beneath};
-pub use cleaning::clean;
+use super::undo::{Kind, State};
+pub use cleaning::{TrashEntry, clean, list};
 use jiff::Timestamp;
 use kruxos_types::{Principal, random_base32};
 use room::Room;
@@ -32,15 +32,10 @@ use std::time::Duration;
 const SIDECAR_VERSION: u32 = 1;
 /// Largest sidecar, in bytes: a path of 4,096 bytes, escaped, and small facts.
 const MAX_SIDECAR: usize = 64 << 10;
-/// Deleted or replaced content larger than this goes unhashed, in bytes: about a second of hashing.
+/// Deleted content larger than this goes unhashed, in bytes: about a second of hashing.
 const MAX_HASHED: u64 = 256 << 20;
 /// Largest file copied into or out of a trash on another file system, in bytes.
 pub(super) const MAX_COPIED: u64 = 2 << 30;
-/// Replaced content kept for one principal, in bytes on disk; the oldest goes first. Apart from deleted
-/// files, so that an agent that only writes cannot push those out.
-const MAX_REPLACED_BYTES: u64 = 1 << 30;
-/// Replaced contents kept for one principal.
-const MAX_REPLACED: usize = 10_000;
 /// Deleted files kept for one principal, in bytes on disk; the oldest goes first, also before its time
 /// is over, but never the one just deleted. Room for a day's work; as much as the largest file that can
 /// be copied here.
@@ -56,10 +51,6 @@ const MAX_ID: usize = 64;
 pub(super) enum Cause {
     /// `filesystem.delete`.
     Deleted,
-    /// Replaced by other content.
-    Overwritten,
-    /// Grown by an append: the first `size` bytes are the earlier content; nothing else is kept.
-    Appended,
 }
 
 /// The facts beside an entry.
@@ -82,9 +73,7 @@ pub(super) struct Sidecar {
     modified: Timestamp,
     pub(super) size: u64,
     /// Of the content kept; absent for what has none or is too large.
-    sha256: Option<String>,
-    /// Of the content that replaced it, to tell later whether the file changed since.
-    after_sha256: Option<String>,
+    pub(super) sha256: Option<String>,
     trashed_at: Timestamp,
     pub(super) until: Timestamp,
 }
@@ -103,7 +92,6 @@ pub(super) struct Trash {
     dir: OwnedFd,
     keep: Duration,
     deleted: Room,
-    replaced: Room,
 }
 
 /// Keeps the principal's other workers from replacing files; ends with the process at the latest.
@@ -114,11 +102,6 @@ impl Drop for Lock<'_> {
         // What is not unlocked here is when the handle closes.
         let _unlocked = rustix::fs::flock(self.0, FlockOperation::Unlock);
     }
-}
-
-/// Content kept before it was replaced.
-pub(super) struct Kept {
-    pub(super) id: String,
 }
 
 impl Trash {
@@ -133,7 +116,6 @@ impl Trash {
             dir,
             keep,
             deleted: Room::new(&['d'], MAX_DELETED_BYTES, MAX_DELETED),
-            replaced: Room::new(&['o', 'a'], MAX_REPLACED_BYTES, MAX_REPLACED),
         })
     }
 
@@ -152,8 +134,6 @@ impl Trash {
     fn new_id(cause: Cause, now: Timestamp) -> String {
         let letter = match cause {
             Cause::Deleted => 'd',
-            Cause::Overwritten => 'o',
-            Cause::Appended => 'a',
         };
         format!(
             "{letter}{:011x}-{}",
@@ -180,15 +160,18 @@ impl Trash {
             modified: modified(stat),
             size: size_of(stat),
             sha256: None,
-            after_sha256: None,
             trashed_at: by.now,
             until,
         }
     }
 
-    /// Moves a file, link or empty directory here. `ENOTEMPTY` for other directories, which the
-    /// kernel decides in the same step.
-    pub(super) fn take(&self, slot: &Slot<'_>, stat: &Stat, by: By<'_>) -> Result<Sidecar, Errno> {
+    /// The directory itself: [`super::undo`] has its area in it.
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    /// An entry for what is at the slot, not yet on disk.
+    pub(super) fn entry(&self, slot: &Slot<'_>, stat: &Stat, by: By<'_>) -> Sidecar {
         let mut sidecar = self.sidecar(Cause::Deleted, slot, stat, by);
         // What cannot be read (mode 0000, say) can be deleted all the same, only without a hash.
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
@@ -197,7 +180,51 @@ impl Trash {
         {
             sidecar.sha256 = hash_file(&file, MAX_HASHED, None).unwrap_or(None);
         }
-        self.write_sidecar(&sidecar, true)?;
+        sidecar
+    }
+
+    /// What an entry will be once it is put back.
+    pub(super) fn state(&self, entry: &Sidecar) -> Result<State, Errno> {
+        if entry.kind == "directory" {
+            return Ok(State {
+                kind: Kind::Directory,
+                sha256: None,
+                size: 0,
+                mode: entry.mode & 0o777,
+                mtime: (
+                    entry.modified.as_second(),
+                    nanoseconds(entry.modified.subsec_nanosecond()),
+                ),
+                target: None,
+            });
+        }
+        let id = entry.id.as_str();
+        let stat = rustix::fs::statat(&self.dir, id, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mut state = State::of(&stat).with_sha256(entry.sha256.clone());
+        if state.kind == Kind::Symlink {
+            let target = rustix::fs::readlinkat(&self.dir, id, Vec::new())?;
+            state.target = target.into_string().ok();
+        }
+        Ok(state)
+    }
+
+    /// Opens an entry's content, a regular file.
+    pub(super) fn open_content(&self, id: &str) -> Result<OwnedFd, Errno> {
+        if !is_id(id) {
+            return Err(Errno::NOENT);
+        }
+        open_beneath(self.dir.as_fd(), id, READ, ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Moves a file, link or empty directory here. `ENOTEMPTY` for other directories, which the
+    /// kernel decides in the same step.
+    pub(super) fn take(
+        &self,
+        sidecar: &Sidecar,
+        slot: &Slot<'_>,
+        stat: &Stat,
+    ) -> Result<(), Errno> {
+        self.write_sidecar(sidecar)?;
         let moved = self.take_content(slot, stat, &sidecar.id);
         if let Err(errno) = moved {
             self.forget(&sidecar.id);
@@ -209,7 +236,7 @@ impl Trash {
             // The file is gone from its place, which is what was asked; the next deletion counts anew.
             tracing::error!(%errno, "deleted files are not counted");
         }
-        Ok(sidecar)
+        Ok(())
     }
 
     fn take_content(&self, slot: &Slot<'_>, stat: &Stat, id: &str) -> Result<(), Errno> {
@@ -236,75 +263,6 @@ impl Trash {
         }
     }
 
-    /// Keeps the content of the regular file at `slot` before it is replaced. Answers `None` where it
-    /// is too large to copy from another file system.
-    pub(super) fn keep(
-        &self,
-        slot: &Slot<'_>,
-        stat: &Stat,
-        after: Option<&str>,
-        by: By<'_>,
-    ) -> Result<Option<Kept>, Errno> {
-        let mut sidecar = self.sidecar(Cause::Overwritten, slot, stat, by);
-        sidecar.after_sha256 = after.map(str::to_owned);
-        let id = sidecar.id.clone();
-        match rustix::fs::linkat(
-            &slot.dir,
-            slot.name.as_str(),
-            &self.dir,
-            id.as_str(),
-            AtFlags::empty(),
-        ) {
-            Ok(()) => {
-                let linked = rustix::fs::statat(&self.dir, id.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
-                if !same_content(&linked, stat) {
-                    self.forget(&id);
-                    return Err(Errno::AGAIN);
-                }
-            }
-            Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) => {
-                match self.copy_in(slot, stat, &id) {
-                    Ok(()) => {}
-                    Err(Errno::FBIG) => {
-                        tracing::warn!(
-                            size = size_of(stat),
-                            "earlier content is too large to keep"
-                        );
-                        return Ok(None);
-                    }
-                    Err(errno) => return Err(errno),
-                }
-            }
-            Err(errno) => return Err(errno),
-        }
-        if let Err(errno) = self.write_sidecar(&sidecar, false) {
-            self.forget(&id);
-            return Err(errno);
-        }
-        self.replaced.add(&self.dir, &id)?;
-        Ok(Some(Kept { id }))
-    }
-
-    /// Notes that a file is about to grow; its first `size` bytes are the earlier content.
-    pub(super) fn note_append(
-        &self,
-        slot: &Slot<'_>,
-        stat: &Stat,
-        by: By<'_>,
-    ) -> Result<Kept, Errno> {
-        let sidecar = self.sidecar(Cause::Appended, slot, stat, by);
-        self.write_sidecar(&sidecar, false)?;
-        self.replaced.add(&self.dir, &sidecar.id)?;
-        Ok(Kept { id: sidecar.id })
-    }
-
-    /// Puts kept content back over what replaced it: the way back when a step of many fails.
-    pub(super) fn put_back(&self, kept: &Kept, slot: &Slot<'_>) -> Result<(), Errno> {
-        rustix::fs::renameat(&self.dir, kept.id.as_str(), &slot.dir, slot.name.as_str())?;
-        self.forget(&kept.id);
-        Ok(())
-    }
-
     /// Drops an entry.
     pub(super) fn forget(&self, id: &str) {
         forget(&self.dir, id);
@@ -325,20 +283,13 @@ impl Trash {
         Ok(())
     }
 
-    fn write_sidecar(&self, sidecar: &Sidecar, durable: bool) -> Result<(), Errno> {
+    fn write_sidecar(&self, sidecar: &Sidecar) -> Result<(), Errno> {
         let text = serde_json::to_vec(sidecar).map_err(|_| Errno::INVAL)?;
         let name = format!("{}.json", sidecar.id);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, name.as_str(), flags, Mode::from_raw_mode(0o600))?;
-        let written = write_all(&file, &text);
-        let synced = written.and_then(|()| {
-            if durable {
-                rustix::fs::fsync(&file)
-            } else {
-                Ok(())
-            }
-        });
+        let synced = write_all(&file, &text).and_then(|()| rustix::fs::fsync(&file));
         if synced.is_err() {
             self.forget(&sidecar.id);
         }

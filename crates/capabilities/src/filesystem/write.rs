@@ -3,6 +3,7 @@ use super::fault::{disk_full, not_regular};
 use super::place::{Place, Slot};
 use super::read::Encoding;
 use super::text::sha256;
+use super::undo::{self, Draft};
 use super::{Scope, fault};
 use kruxos_types::{CallError, ErrorType};
 use rustix::fs::{Access, AtFlags, FileType, Stat};
@@ -34,7 +35,7 @@ pub(super) fn run(args: Args, scope: &Scope<'_>) -> Result<Value, CallError> {
     };
     let place = scope.files.roots.locate("path", &args.path)?;
     let shown = place.show();
-    let slot = find_slot(place, args.create_parents)?;
+    let slot = find_slot(place, args.create_parents, scope)?;
     let checksum = sha256(content);
     replace(&slot, content, &checksum, scope).map_err(disk_full)?;
     Ok(json!({ "path": shown, "size": content.len(), "checksum": checksum }))
@@ -51,11 +52,13 @@ pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, CallError> {
 }
 
 /// Where a write must go, following links to their target inside the root.
-pub(super) fn find_slot(place: Place<'_>, create_parents: bool) -> Result<Slot<'_>, CallError> {
+fn find_slot<'r>(
+    place: Place<'r>,
+    create_parents: bool,
+    scope: &Scope<'_>,
+) -> Result<Slot<'r>, CallError> {
     if create_parents {
-        place
-            .make_parents()
-            .map_err(|errno| parent_fault(&place, errno))?;
+        undo::make_parents(&place, scope).map_err(|errno| parent_fault(&place, errno))?;
     }
     place
         .target_slot()
@@ -83,22 +86,24 @@ pub(super) fn replace(
     if let Some(stat) = &existing {
         require_writable(slot, stat)?;
     }
+    let mut draft = Draft::new(scope);
+    draft.around(slot).map_err(fail)?;
     let staged = Staged::with_content(&slot.dir, existing.as_ref(), content).map_err(fail)?;
     let _held = scope.files.changing();
-    let Some(stat) = slot.stat().map_err(fail)? else {
-        return publish(staged, slot, Publish::New);
-    };
-    require_writable(slot, &stat)?;
-    let kept = scope
-        .files
-        .trash
-        .keep(slot, &stat, Some(checksum), scope.by())
-        .map_err(fail)?;
-    let published = publish(staged, slot, Publish::Replace);
-    if let (Err(_), Some(kept)) = (&published, kept) {
-        scope.files.trash.forget(&kept.id);
+    let existing = slot.stat().map_err(fail)?;
+    if let Some(stat) = &existing {
+        require_writable(slot, stat)?;
     }
-    published
+    let after = staged.state(checksum).map_err(fail)?;
+    draft
+        .replace(slot, existing.as_ref(), Some(after))
+        .map_err(fail)?;
+    let begun = draft.begin().map_err(fail)?;
+    let how = match existing {
+        Some(_) => Publish::Replace,
+        None => Publish::New,
+    };
+    begun.end(publish(staged, slot, how))
 }
 
 fn publish(staged: Staged<'_>, slot: &Slot<'_>, how: Publish) -> Result<(), CallError> {

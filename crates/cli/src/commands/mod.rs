@@ -11,9 +11,12 @@ mod daemon;
 mod manual;
 mod mount;
 mod sandbox;
+mod session;
 mod state;
 mod status;
 mod supervise;
+mod trash;
+mod undo;
 mod user_token;
 mod verify;
 mod watch;
@@ -64,6 +67,9 @@ pub(crate) async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::State(command) => state::run(cx, command).await,
         Command::UserToken(command) => user_token::run(cx, command).await,
         Command::Mount(command) => mount::run(cx, command).await,
+        Command::Session(command) => session::run(cx, command).await,
+        Command::Undo(options) => undo::run(cx, options).await,
+        Command::Trash(command) => trash::run(cx, command).await,
         Command::Sandbox(args::Sandbox::Diagnose) => sandbox::diagnose(cx).await,
         Command::Call(options) => call::run(cx, options).await,
         Command::Bench(options) => bench::run(cx, options).await,

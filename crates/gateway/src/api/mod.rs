@@ -9,6 +9,7 @@ mod alerts;
 mod approvals;
 mod audit;
 mod call;
+mod changes;
 mod config;
 mod config_file;
 mod control;
@@ -55,6 +56,7 @@ pub fn router(gateway: Gateway) -> Router {
         .merge(system::routes())
         .merge(agents::routes())
         .merge(mounts::routes())
+        .merge(changes::routes())
         .merge(approvals::routes())
         .merge(grants::routes())
         .merge(state::routes())

@@ -4,7 +4,7 @@ use super::{SessionBox, unavailable};
 use crate::call::Caller;
 use crate::gateway::Gateway;
 use crate::session::AgentSession;
-use kruxos_capabilities::filesystem::confined;
+use kruxos_capabilities::filesystem::{UndoOptions, UndoReport, confined};
 use kruxos_capabilities::git::{GitCx, Network};
 use kruxos_capabilities::{Permit, git, process};
 use kruxos_catalog::{Definition, SideEffect};
@@ -71,6 +71,19 @@ impl Gateway {
         let inside = self.session_box(session).await?;
         let answer = self.ask_worker(&inside, &request, true).await?;
         Ok(answer.as_str().map(str::to_owned))
+    }
+
+    /// Takes back what a session changed, or says what that would do, in a box of its principal's.
+    pub(crate) async fn undo_in_box(
+        &self,
+        session: &AgentSession,
+        options: &UndoOptions,
+    ) -> Result<UndoReport, CallError> {
+        let request = confined::undo_request(options)?;
+        let inside = self.session_box(session).await?;
+        let looks = options.recorded_as.is_none();
+        let answer = self.ask_worker(&inside, &request, looks).await?;
+        confined::undo_report(answer, options)
     }
 
     /// `again`: the call changes nothing, so it may be put to another worker when the first one died,

@@ -185,6 +185,7 @@ impl Gateway {
             principal: principal.clone(),
             workspace: files.workspace.clone(),
             trash_keep_seconds: files.trash_keep.as_secs(),
+            undo_quota: files.undo_quota,
             mounts: mounts.iter().map(|mount| mount.label.clone()).collect(),
         };
         let config = &self.config.sandbox;

@@ -11,3 +11,4 @@ mod mounts;
 mod network;
 mod require;
 mod stage;
+mod undo;

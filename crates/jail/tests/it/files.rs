@@ -106,12 +106,13 @@ async fn a_file_lives_its_whole_life_in_a_worker() {
             )
             .await
             .unwrap();
-        let trash = setting.bed.directory.path().join("tester/trash");
-        let kept = std::fs::read_dir(trash).unwrap().any(|entry| {
+        let objects = "tester/trash/changes/objects";
+        let objects = setting.bed.directory.path().join(objects);
+        let kept = std::fs::read_dir(objects).unwrap().any(|entry| {
             std::fs::read_to_string(entry.unwrap().path())
                 .is_ok_and(|kept| kept.ends_with("four\n"))
         });
-        assert!(kept, "the replaced content is in the trash");
+        assert!(kept, "the replaced content is kept for undo");
     }
 }
 
@@ -254,6 +255,7 @@ async fn a_full_disk_quota_of_the_worker_is_a_structured_error() {
         principal: kruxos_types::Principal::agent(permits::TESTER),
         workspace: spec.workspace.clone(),
         trash_keep_seconds: 60,
+        undo_quota: 1 << 30,
         mounts: Vec::new(),
     };
     spec.worker_setup = setup.encode().unwrap();

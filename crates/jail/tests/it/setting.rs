@@ -40,6 +40,7 @@ pub(crate) fn agent(bed: &Bed, name: &str) -> AgentBox {
         principal: Principal::agent(name),
         workspace: spec.workspace.clone(),
         trash_keep_seconds: 3600,
+        undo_quota: 1 << 30,
         mounts: Vec::new(),
     };
     spec.worker_setup = setup.encode().unwrap();

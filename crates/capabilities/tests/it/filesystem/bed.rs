@@ -2,7 +2,7 @@
 
 use crate::permits;
 use kruxos_capabilities::filesystem::{
-    EventSink, FileEvent, Files, FilesOptions, clean_trash, run,
+    EventSink, FileEvent, Files, FilesOptions, UndoOptions, UndoReport, clean_trash, run, undo,
 };
 use kruxos_types::{CallError, Clock, FakeClock, Principal};
 use serde_json::Value;
@@ -29,6 +29,7 @@ fn options(dir: &Path) -> FilesOptions {
         workspace: dir.join("ws"),
         trash: dir.join("trash"),
         trash_keep: KEEP,
+        undo_quota: 1 << 30,
         max_watches: 3,
         mounts: Vec::new(),
     }
@@ -41,14 +42,26 @@ impl Bed {
 
     /// The trash elsewhere, for instance on another file system.
     pub(crate) fn with_trash(elsewhere: Option<&Path>) -> Bed {
-        let dir = tempfile::tempdir().unwrap();
+        Bed::with(|options| {
+            if let Some(elsewhere) = elsewhere {
+                options.trash = elsewhere.to_path_buf();
+            }
+        })
+    }
+
+    /// With other options than usual.
+    pub(crate) fn with(change: impl FnOnce(&mut FilesOptions)) -> Bed {
+        Bed::within(&std::env::temp_dir(), change)
+    }
+
+    /// All of it below this directory.
+    pub(crate) fn within(parent: &Path, change: impl FnOnce(&mut FilesOptions)) -> Bed {
+        let dir = tempfile::tempdir_in(parent).unwrap();
         std::fs::create_dir(dir.path().join("outside")).unwrap();
         let clock = Arc::new(FakeClock::new("2030-01-02T03:04:05Z".parse().unwrap()));
         let (send, events) = channel();
         let mut options = options(dir.path());
-        if let Some(elsewhere) = elsewhere {
-            options.trash = elsewhere.to_path_buf();
-        }
+        change(&mut options);
         let sink = Arc::new(move |event| drop(send.send(event)));
         let files = Files::open(options, clock.clone(), sink).unwrap();
         Bed {
@@ -71,6 +84,33 @@ impl Bed {
             files: self.files.in_session(session),
             ..self
         }
+    }
+
+    /// An undo, recorded in a journal of its own.
+    pub(crate) fn undo(
+        &self,
+        session: &str,
+        recorded_as: &str,
+        skip_changed: bool,
+    ) -> Result<UndoReport, CallError> {
+        let options = UndoOptions {
+            session: session.to_owned(),
+            recorded_as: Some(recorded_as.to_owned()),
+            skip_changed,
+            forward: false,
+        };
+        undo(&options, &self.files)
+    }
+
+    /// What an undo would do, or with `forward` what the session did.
+    pub(crate) fn look(&self, session: &str, forward: bool) -> UndoReport {
+        let options = UndoOptions {
+            session: session.to_owned(),
+            recorded_as: None,
+            skip_changed: false,
+            forward,
+        };
+        undo(&options, &self.files).unwrap()
     }
 
     /// One call of `filesystem.<name>`; the way a result or an error leaves the product.
@@ -128,7 +168,7 @@ impl Bed {
 
     /// What the gateway's timer does.
     pub(crate) fn clean_trash(&self) -> u64 {
-        clean_trash(&self.trash(), KEEP, self.clock.now(), &|| false).unwrap()
+        clean_trash(&self.trash(), KEEP, self.clock.now(), false, &|| false).unwrap()
     }
 
     pub(crate) fn put(&self, rel: &str, content: &str) {

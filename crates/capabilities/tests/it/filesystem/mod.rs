@@ -12,4 +12,5 @@ mod properties;
 mod search;
 mod sweep;
 mod trash;
+mod undo;
 mod watch;
