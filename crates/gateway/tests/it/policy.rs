@@ -319,6 +319,7 @@ async fn the_audit_entry_tells_what_a_policy_in_shadow_mode_would_have_decided()
     world.gateway.audit.flush().await.unwrap();
     let wanted = kruxos_audit::Query {
         capability: Some("filesystem.write".to_owned()),
+        kind: Some(kruxos_audit::Kind::Call),
         limit: 10,
         newest_first: false,
         ..kruxos_audit::Query::default()

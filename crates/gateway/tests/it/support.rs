@@ -26,7 +26,7 @@ pub(crate) const MODERN: &str = "2026-07-28";
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
     pub(crate) address: SocketAddr,
-    directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 /// A response, read to its end.
