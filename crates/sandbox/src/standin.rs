@@ -59,6 +59,13 @@ pub struct Sample {
     pub memory_bytes: u64,
     /// Processor time, with that of descendants that have ended and were waited for.
     pub cpu: Duration,
+    /// The part of it that the kernel worked for them.
+    pub cpu_system: Duration,
+    /// Read from disks and written to them, in bytes, also with that of such descendants: known to
+    /// [`Tree::full_sample`] only.
+    pub read_bytes: u64,
+    /// See there.
+    pub written_bytes: u64,
 }
 
 /// A process and its descendants. Complete if the process is the first of a pid namespace: orphans
@@ -95,12 +102,31 @@ impl Tree {
                 sample.processes += one.processes;
                 sample.memory_bytes += one.memory_bytes;
                 sample.cpu += one.cpu;
+                sample.cpu_system += one.cpu_system;
             }
         }
         match sample.processes {
             0 => Err(io::ErrorKind::NotFound.into()),
             _ => Ok(sample),
         }
+    }
+
+    /// [`Tree::sample`] with what was read from disks and written to them, which takes a file more for each
+    /// process.
+    ///
+    /// # Errors
+    /// As [`Tree::sample`].
+    pub fn full_sample(&self) -> io::Result<Sample> {
+        let mut sample = self.sample()?;
+        for (read, written) in self
+            .members()?
+            .into_iter()
+            .filter_map(|pid| Process(pid).disk())
+        {
+            sample.read_bytes = sample.read_bytes.saturating_add(read);
+            sample.written_bytes = sample.written_bytes.saturating_add(written);
+        }
+        Ok(sample)
     }
 
     /// The limit that the tree is over, if it is over one.
@@ -277,23 +303,36 @@ impl Process {
     fn sample(self) -> Option<Sample> {
         let status = self.status()?;
         let memory = ["RssAnon:", "RssShmem:", "VmSwap:"];
+        let (user, system) = self.cpu().unwrap_or_default();
         Some(Sample {
             processes: status.field("Threads:")?,
             memory_bytes: memory.iter().map(|name| status.bytes(name)).sum(),
-            cpu: self.cpu().unwrap_or_default(),
+            cpu: user + system,
+            cpu_system: system,
+            ..Sample::default()
         })
     }
 
-    /// Own time and that of children that were waited for: fields 14 to 17 of `stat`, in clock ticks.
-    fn cpu(self) -> Option<Duration> {
+    /// What it and children that were waited for read from disks and wrote to them.
+    fn disk(self) -> Option<(u64, u64)> {
+        let io = Fields(self.read("io")?);
+        Some((io.field("read_bytes:")?, io.field("write_bytes:")?))
+    }
+
+    /// User and system time, its own and that of children that were waited for: fields 14 to 17 of `stat`,
+    /// in clock ticks.
+    fn cpu(self) -> Option<(Duration, Duration)> {
         let stat = self.read("stat")?;
         // The name, field 2, is in brackets and may hold anything.
         let (_, rest) = stat.rsplit_once(')')?;
         let ticks = rest.split_whitespace().skip(11).take(4);
-        let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+        let ticks: Vec<u64> = ticks.filter_map(|field| field.parse().ok()).collect();
         let per_second = rustix::param::clock_ticks_per_second().max(1);
-        Some(Duration::from_millis(
-            ticks.saturating_mul(1000) / per_second,
+        let time = |ticks: u64| Duration::from_millis(ticks.saturating_mul(1000) / per_second);
+        let [user, system, children_user, children_system] = ticks.try_into().ok()?;
+        Some((
+            time(user.saturating_add(children_user)),
+            time(system.saturating_add(children_system)),
         ))
     }
 

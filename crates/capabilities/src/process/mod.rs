@@ -17,7 +17,7 @@ use kruxos_catalog::Definition;
 use kruxos_types::{CallError, Clock, ErrorType, Object};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use table::Table;
+use table::{MAX_RUNNING, Table};
 
 /// The programs of one session: what runs, and what has run as long as its output is kept.
 #[derive(Debug)]
@@ -44,6 +44,16 @@ impl Processes {
         self.table().running()
     }
 
+    /// A place for one more program, held until it is in the table; none when as many run as may.
+    fn place(&self) -> Option<Place<'_>> {
+        let mut table = self.table();
+        if table.running() + table.starting >= MAX_RUNNING {
+            return None;
+        }
+        table.starting += 1;
+        Some(Place(self))
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -52,6 +62,15 @@ impl Processes {
         self.table()
             .get(id)
             .ok_or_else(|| CallError::new(ErrorType::ProcessNotFound).with("process_id", id))
+    }
+}
+
+/// See [`Processes::place`].
+struct Place<'a>(&'a Processes);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.table().starting -= 1;
     }
 }
 
@@ -116,6 +135,15 @@ fn state(running: &dyn Running) -> &'static str {
         Some(End::TimedOut) => "timed_out",
         Some(End::Signalled(_) | End::Killed | End::Limit { .. }) => "killed",
     }
+}
+
+/// What it has used, and the limit that ended it, if one did.
+fn usage(running: &dyn Running) -> Value {
+    let mut usage = json!(running.usage());
+    if let Some(End::Limit { resource, limit }) = running.ended() {
+        usage["limit_hit"] = json!({"resource": resource, "limit": limit});
+    }
+    usage
 }
 
 /// Its exit code, if it ended by itself.

@@ -1,8 +1,8 @@
-use super::{Processes, duration_ms, exit_code, state};
+use super::{Processes, duration_ms, exit_code, state, usage};
 use crate::shapes::object;
 use kruxos_types::CallError;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +19,7 @@ pub(super) fn run(args: Args, processes: &Processes) -> Result<Value, CallError>
         ("state", state(running).into()),
         ("exit_code", exit_code(running).into()),
         ("duration_ms", duration_ms(running).into()),
-        ("resource_usage", json!(running.usage())),
+        ("resource_usage", usage(running)),
         ("started_at", process.started_at.to_string().into()),
     ]))
 }

@@ -1,10 +1,10 @@
 use super::table::{MAX_RUNNING, Process};
-use super::{Processes, duration_ms, environment, exit_code, output, state};
+use super::{Processes, duration_ms, environment, exit_code, output, state, usage};
 use crate::program::{End, Job, JobLimits, Running, StartError, Stream};
 use crate::shapes::object;
 use kruxos_types::{CallError, ErrorType};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -39,15 +39,14 @@ pub(super) async fn run(args: Args, processes: &Processes) -> Result<Value, Call
     let (background, lines) = (args.background, args.stdout_lines);
     let command = args.command.clone();
     let job = job(args)?;
-    if processes.running() >= MAX_RUNNING {
-        return Err(too_many(MAX_RUNNING));
-    }
+    let place = processes.place().ok_or_else(|| too_many(MAX_RUNNING))?;
     let arguments = job.arguments.clone();
     let at = processes.clock.now();
     let started = processes.programs.start(job).await;
     let running = started.map_err(|error| refusal(&command, error))?;
     let process = Process::new(&arguments, at, running);
     processes.table().add(process.clone());
+    drop(place);
     if background {
         return answer(&process, 0);
     }
@@ -56,7 +55,7 @@ pub(super) async fn run(args: Args, processes: &Processes) -> Result<Value, Call
             .with("resource", resource)
             .with("limit", limit)
             .with("process_id", &*process.id)
-            .with("resource_usage", json!(process.running.usage()))
+            .with("resource_usage", usage(&*process.running))
             .with(
                 "stderr_summary",
                 output::tail(&*process.running, Stream::Stderr, lines.min(20))?,
@@ -81,7 +80,7 @@ fn answer(process: &Process, lines: usize) -> Result<Value, CallError> {
         ("duration_ms", duration_ms(running).into()),
         ("process_id", (*process.id).into()),
         ("state", state(running).into()),
-        ("resource_usage", json!(running.usage())),
+        ("resource_usage", usage(running)),
     ]))
 }
 

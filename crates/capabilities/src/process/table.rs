@@ -51,6 +51,8 @@ impl Process {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     processes: VecDeque<Process>,
+    /// Being started, and not among them yet.
+    pub(super) starting: usize,
 }
 
 impl Table {

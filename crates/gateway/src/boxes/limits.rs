@@ -108,6 +108,7 @@ impl ProgramLimits {
             )]
             let percent = (cpus * 100.0).ceil().max(1.0) as u32;
             self.group.cpu_percent = self.group.cpu_percent.min(percent);
+            let percent = self.group.cpu_percent;
             let share = timeout.as_secs().saturating_mul(percent.into()) / 100;
             self.each.cpu_seconds = Some(share.max(1));
         }

@@ -1,7 +1,7 @@
 //! A session's box as the place where `process.*` and `git.*` run programs.
 
 use super::limits::ProgramLimits;
-use super::quota::{LOOK_EVERY, Quota};
+use super::quota::{Full, LOOK_EVERY, Quota};
 use async_trait::async_trait;
 use kruxos_capabilities::program::{
     End, Job, Printed, Programs, Running, StartError, Stream, Usage,
@@ -86,6 +86,7 @@ impl Programs for BoxPrograms {
             running,
             limits,
             over_quota,
+            memory_seen: AtomicU64::new(0),
         }))
     }
 }
@@ -96,12 +97,19 @@ async fn watch_quota(
     running: Weak<client::Running>,
     over_quota: Arc<AtomicU64>,
 ) {
+    let mut written = 0;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         match running.upgrade() {
             Some(running) if running.ended().is_none() => {
                 let unnamed = unnamed_bytes(&quota, &running).await;
-                if let Some(full) = quota.passed(unnamed).await {
+                let now = running.sample().map_or(0, |sample| sample.written_bytes);
+                let writes = now > written;
+                written = now;
+                if let Some(full) = quota.passed(unnamed).await
+                    // A full disk is not the fault of who writes nothing.
+                    && (writes || matches!(full, Full::Workspace(_)))
+                {
                     over_quota.store(full.bytes(), Ordering::Relaxed);
                     // It fails only if the program has just ended.
                     running.signal(SIGKILL).ok();
@@ -170,6 +178,8 @@ struct BoxRunning {
     limits: ProgramLimits,
     /// The workspace's bound, once the program was ended for passing it; 0 before.
     over_quota: Arc<AtomicU64>,
+    /// The most memory that a look at it saw while it ran, in bytes.
+    memory_seen: AtomicU64,
 }
 
 impl BoxRunning {
@@ -220,14 +230,21 @@ impl Running for BoxRunning {
     fn usage(&self) -> Usage {
         match self.running.ended() {
             Some(ended) => usage_of(ended),
-            None => self.running.sample().map_or_else(
-                |_| Usage::default(),
-                |sample| Usage {
-                    cpu_user_ms: milliseconds(sample.cpu),
-                    memory_peak_bytes: sample.memory_bytes,
-                    ..Usage::default()
-                },
-            ),
+            None => {
+                let Ok(sample) = self.running.sample() else {
+                    return Usage::default();
+                };
+                let seen = self
+                    .memory_seen
+                    .fetch_max(sample.memory_bytes, Ordering::Relaxed);
+                Usage {
+                    cpu_user_ms: milliseconds(sample.cpu.saturating_sub(sample.cpu_system)),
+                    cpu_system_ms: milliseconds(sample.cpu_system),
+                    memory_peak_bytes: seen.max(sample.memory_bytes),
+                    read_bytes: sample.read_bytes,
+                    written_bytes: sample.written_bytes,
+                }
+            }
         }
     }
 

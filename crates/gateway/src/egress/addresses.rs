@@ -89,6 +89,12 @@ pub fn special(address: IpAddr) -> Option<&'static str> {
     }
 }
 
+/// Whether it is an address of some private network, by the name that [`special`] gives: of RFC 1918, RFC
+/// 6598 or RFC 4193.
+pub(super) fn is_private(kind: &str) -> bool {
+    matches!(kind, "private" | "carrier-grade NAT" | "unique local")
+}
+
 fn in_range4(address: Ipv4Addr, (first, bits, _): &Range4) -> bool {
     let differing = address.to_bits() ^ first.to_bits();
     differing.leading_zeros() >= *bits
@@ -104,6 +110,26 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_private_network_is_neither_this_host_nor_its_clouds_services() {
+        for (address, private) in [
+            ("10.1.2.3", true),
+            ("192.168.1.1", true),
+            ("100.64.0.1", true),
+            ("fd00::1", true),
+            ("127.0.0.1", false),
+            ("::1", false),
+            ("169.254.169.254", false),
+            ("100.100.100.200", false),
+            ("fe80::1", false),
+            ("::ffff:10.0.0.1", false),
+            ("0.0.0.0", false),
+        ] {
+            let kind = special(address.parse().unwrap()).unwrap();
+            assert_eq!(is_private(kind), private, "{address}: {kind}");
+        }
+    }
 
     #[test]
     fn what_is_not_public_is_known_by_its_name() {

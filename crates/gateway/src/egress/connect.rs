@@ -1,9 +1,10 @@
 //! One connection through the proxy.
 
+use super::addresses::is_private;
 use super::authority::{Authority, Host};
 use super::sni::{self, Start};
 use super::tunnel::{self, Counters};
-use super::verdict::Verdict;
+use super::verdict::{Beyond, Verdict};
 use super::{Connection, Shared, Stage, head, special};
 use std::borrow::Cow;
 use std::io;
@@ -112,12 +113,12 @@ async fn run(
         .await
         .map_err(slow)??;
     account.target = Some(target.clone());
-    let Verdict::Allowed { private, encrypted } = shared.egress.judge(&target) else {
+    let Verdict::Allowed { beyond, encrypted } = shared.egress.judge(&target) else {
         let reason = format!("Your policy does not allow {target}; see network.allow.");
         return Err(Refusal::new(403, "http_request_denied", reason));
     };
     let addresses = resolve(shared, &target).await?;
-    vet(shared, &target, &addresses, private)?;
+    vet(shared, &target, &addresses, beyond)?;
     let mut server = open(shared, account, &target, &addresses).await?;
     let entry = account.entry(shared, Stage::Opened, Cow::Borrowed("allowed"));
     if shared.egress.record(&entry).await.is_err() {
@@ -215,13 +216,17 @@ fn vet(
     shared: &Shared,
     target: &Authority,
     addresses: &[SocketAddr],
-    private: bool,
+    beyond: Beyond,
 ) -> Result<(), Refusal> {
     for address in addresses {
         let reason = match special(address.ip()) {
-            Some(kind) if !private => {
+            Some(kind) if !may_lead_to(beyond, kind) => {
+                let way_out = match is_private(kind) {
+                    true => "list it with allow_private: true",
+                    false => "list the address itself",
+                };
                 format!(
-                    "{target} leads to an address that is not public ({kind}); the operator can list it with allow_private: true."
+                    "{target} leads to an address that is not public ({kind}); the operator can {way_out}."
                 )
             }
             _ if shared.egress.denies(*address) => {
@@ -232,6 +237,14 @@ fn vet(
         return Err(Refusal::new(403, "destination_ip_prohibited", reason));
     }
     Ok(())
+}
+
+fn may_lead_to(beyond: Beyond, kind: &str) -> bool {
+    match beyond {
+        Beyond::Nothing => false,
+        Beyond::Private => is_private(kind),
+        Beyond::Any => true,
+    }
 }
 
 /// Connects to the first address that answers.

@@ -19,7 +19,7 @@ mod verdict;
 pub use addresses::special;
 pub use agent::AgentEgress;
 pub use authority::{Authority, Host, Malformed};
-pub use verdict::{Verdict, denies, judge};
+pub use verdict::{Beyond, Verdict, denies, judge};
 
 use crate::limits::SlidingWindow;
 use async_trait::async_trait;

@@ -23,11 +23,23 @@ pub enum Verdict {
     Denied,
     /// Allowed.
     Allowed {
-        /// Also where the name leads to an address that is not public.
-        private: bool,
+        /// Which addresses besides public ones the name may lead to.
+        beyond: Beyond,
         /// Only TLS, whatever the port: the rule names such a scheme.
         encrypted: bool,
     },
+}
+
+/// Addresses besides public ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    /// None.
+    Nothing,
+    /// Those of private networks: `allow_private`. A name that somebody else resolves does not lead to this
+    /// host itself or to its cloud's services.
+    Private,
+    /// Whatever it is: the address itself is listed, or the name of this very host.
+    Any,
 }
 
 /// Asks a policy: nothing is allowed that it does not list, and nothing that it denies.
@@ -46,7 +58,11 @@ pub fn judge(policy: &NetworkPolicy, target: &Authority) -> Verdict {
         scheme.is_some_and(|scheme| ENCRYPTED.contains(&scheme))
     };
     Verdict::Allowed {
-        private: rules.iter().any(|rule| rule.allow_private) || is_own_name(&target.host),
+        beyond: match rules.iter().any(|rule| rule.allow_private) {
+            _ if is_own_name(&target.host) => Beyond::Any,
+            true => Beyond::Private,
+            false => Beyond::Nothing,
+        },
         encrypted: rules.iter().all(is_encrypted),
     }
 }
@@ -116,8 +132,18 @@ mod tests {
     }
 
     fn allowed(private: bool, encrypted: bool) -> Verdict {
-        Verdict::Allowed { private, encrypted }
+        let beyond = if private {
+            Beyond::Any
+        } else {
+            Beyond::Nothing
+        };
+        Verdict::Allowed { beyond, encrypted }
     }
+
+    const BY_NAME: Verdict = Verdict::Allowed {
+        beyond: Beyond::Private,
+        encrypted: false,
+    };
 
     #[track_caller]
     fn says(policy: &NetworkPolicy, target: &str) -> Verdict {
@@ -166,7 +192,7 @@ mod tests {
             ("localhost:9", allowed(true, false)),
             ("localhost:10", Verdict::Denied),
             ("a.internal.example:443", allowed(false, false)),
-            ("nas.example:445", allowed(true, false)),
+            ("nas.example:445", BY_NAME),
             ("10.0.0.1:443", allowed(true, false)),
             ("10.0.0.1:80", Verdict::Denied),
         ] {

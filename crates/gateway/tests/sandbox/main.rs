@@ -9,6 +9,7 @@ mod boxes;
 mod failures;
 mod mounts;
 mod network;
+mod processes;
 mod require;
 mod stage;
 mod undo;

@@ -244,7 +244,7 @@ impl Running {
     /// It has ended, or `/proc` does not show it.
     pub fn sample(&self) -> io::Result<crate::standin::Sample> {
         let pid = self.shared.pid().ok_or(io::ErrorKind::NotFound)?;
-        Tree::of(pid).sample()
+        Tree::of(pid).full_sample()
     }
 
     /// Bytes on the disk `device` (`st_dev`) of the files that its processes have open and that have no

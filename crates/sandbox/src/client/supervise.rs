@@ -74,7 +74,10 @@ pub(super) async fn supervise(
             }
             _ = looks.tick(), if supervised.group.is_none() && ending.stage == Stage::Runs => {
                 if let Some(exceeded) = look(ceiling(&supervised)).await {
-                    let over = Over::Group(exceeded.limit, Some(exceeded.allowed));
+                    let over = match exceeded.limit {
+                        Limit::Cpu => Over::CpuSeconds(exceeded.allowed / 1000),
+                        limit => Over::Group(limit, Some(exceeded.allowed)),
+                    };
                     ending.kill(&supervised.shared, Outcome::Limited(over));
                 }
             }
@@ -105,7 +108,8 @@ fn ceiling(supervised: &Supervised) -> Option<(Tree, Ceiling)> {
         memory_bytes: limits.memory_bytes.unwrap_or(u64::MAX),
         // And pid 1.
         processes: limits.processes.saturating_add(1),
-        cpu: None,
+        // What each process may use alone, they may use together.
+        cpu: limits.cpu_seconds.map(Duration::from_secs),
     };
     Some((Tree::of(supervised.shared.pid()?), ceiling))
 }
