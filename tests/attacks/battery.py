@@ -19,6 +19,8 @@ from payloads import CALLS, SOCKETS
 
 URL, DATA, KRUXOS = sys.argv[1] + "/mcp", sys.argv[2], sys.argv[3]
 AGENT, OTHER = "attacker", "bystander"
+# Reserved: nothing answers under it (RFC 2606).
+ALLOWED = "git.example"
 REFUSED = {"EPERM", "EACCES", "ENOSYS"}
 UNSUPPORTED = {"EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "EINVAL"}
 RACE_ROUNDS = 100_000
@@ -242,7 +244,7 @@ async def resources(agent, other):
 
     bounded = lambda text: text in ("ResourceLimitExceeded",) or "ork" in text or "limit" in text.lower()
     await measured(65, "a fork bomb", agent.sh("bomb() { bomb | bomb & }; bomb; sleep 3; echo alive", timeout=20),
-                   lambda text: True, "line.sh")
+                   lambda text: "alive" in text or "Resource" in text or "fork" in text, "line.sh")
     await measured(66, "a memory bomb", agent.run("python3", "-c", "x = []\nwhile True: x.append(bytearray(10 << 20))"),
                    lambda answer: kind(answer) == "ResourceLimitExceeded" or answer.get("exit_code") not in (0,))
     await measured(67, "a loop without an end", agent.run("sh", "-c", "while :; do :; done", timeout=2),
@@ -304,14 +306,25 @@ async def repositories(agent):
     for name, inputs in [("git.status", {}), ("git.diff", {}), ("git.commit", {"message": "m", "files": ["a.txt"]}), ("git.log", {}), ("git.branch", {"action": "create", "name": "b"}), ("git.diff", {})]:
         done.append(kind(await agent.call(name, path="repo", **inputs)))
     got = kind(await agent.call("filesystem.read", path="trapped"))
-    report(101, "programs in a repository's configuration", got, got == "FileNotFound", " ".join(done), done[0] == "done")
-    for row, url in [(102, "ext::sh -c touch% /workspace/trapped"), (103, "--upload-pack=touch /workspace/trapped"), (105, "file:///workspace/repo"), (107, "-oProxyCommand=touch")]:
+    report(101, "programs in a repository's configuration", got, got == "FileNotFound", " ".join(done), done == ["done"] * 6)
+    # A host that policy allows and nobody resolves: the honest twin gets as far as git itself.
+    answer = await agent.call("git.clone", url=f"https://{ALLOWED}/a.git", path="cloned")
+    twin, reached = kind(answer), kind(answer) not in ("done", "InvalidInput", "PolicyDenied", "Internal")
+    await agent.sh("printf '#!/bin/sh\\ntouch /workspace/trapped\\n' > trap.sh; chmod +x trap.sh")
+    for row, url in [
+        (102, "ext::/workspace/trap.sh"), (102, "ext::sh -c touch% /workspace/trapped"), (103, "--upload-pack=/workspace/trap.sh"),
+        (105, "file:///workspace/repo"), (105, "/workspace/repo"), (107, "-oProxyCommand=/workspace/trap.sh"),
+        (107, f"ssh://-oProxyCommand=/workspace/trap.sh@{ALLOWED}/a"), (107, f"https://{ALLOWED}@evil.example/a"),
+    ]:
         got = kind(await agent.call("git.clone", url=url, path="cloned"))
         trapped = kind(await agent.call("filesystem.read", path="trapped"))
-        report(row, f"git.clone {url}", got, got != "done" and trapped == "FileNotFound")
-    for ref in ("--output=/workspace/trapped", "-O/etc/passwd"):
-        got = kind(await agent.call("git.log", path="repo", ref=ref))
-        report(107, f"git.log ref {ref}", got, got != "done")
+        report(row, f"git.clone {url}", got, got not in ("done", "Internal") and trapped == "FileNotFound", twin, reached)
+    twin = kind(await agent.call("git.log", path="repo", branch="HEAD"))
+    for field, value in [("branch", "--output=/workspace/trapped"), ("branch", "-O/etc/passwd"), ("author", "--output=/workspace/trapped"), ("since", "--output=/workspace/trapped")]:
+        got = await agent.call("git.log", path="repo", **{field: value})
+        trapped = kind(await agent.call("filesystem.read", path="trapped"))
+        reaches = "no such field" not in json.dumps(got)
+        report(107, f"git.log {field}={value}", kind(got), trapped == "FileNotFound" and reaches and "root:" not in json.dumps(got), twin, twin == "done")
     await agent.sh("git -C repo config include.path /etc/passwd")
     got = json.dumps(await agent.call("git.status", path="repo"))
     report(106, "include.path of a host's file", got, "root:" not in got)
@@ -345,6 +358,8 @@ def permit(name):
     os.makedirs(directory, exist_ok=True)
     with open(f"{directory}/{name}.yaml", "w") as file:
         file.write('capabilities: {"*": {tier: autonomous}}\n')
+        if name == AGENT:
+            file.write(f"network: {{allow: [{ALLOWED}]}}\n")
     for _ in range(200):
         decision = kruxos("config", "check-policy", "--agent", name, "--capability", "process.run", "--input", "command=true")
         if decision.get("tier") == "autonomous":
