@@ -141,14 +141,8 @@ async fn run(
         return Ok("broken off");
     }
     drop(pending);
-    Ok(tunnel::copy(
-        client,
-        &mut server,
-        &account.counters,
-        times.idle,
-        times.whole,
-    )
-    .await)
+    let is_allowed = || shared.egress.judge(&target) != Verdict::Denied;
+    Ok(tunnel::copy(client, &mut server, &account.counters, &times, is_allowed).await)
 }
 
 /// The target, and what came behind the head.

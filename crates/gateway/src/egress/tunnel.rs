@@ -1,5 +1,6 @@
 //! Bytes both ways, counted, until one side has ended, nothing moves, or time is up.
 
+use super::Times;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,8 @@ use tokio::time::{sleep, timeout};
 
 /// How exactly idleness is told: in this part of the time that is allowed.
 const STEPS: u32 = 4;
+/// How often policy is asked again, as a part of the same: every five seconds of a minute.
+const ASKED: u32 = 12;
 /// How long a refused client may take to hear why.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// Bytes of a refused client that are thrown away, so that its kernel hands it the answer first.
@@ -30,14 +33,15 @@ impl Counters {
     }
 }
 
-/// Copies until the end; how it came.
+/// Copies until the end; how it came. `is_allowed` is asked now and then: policy may change meanwhile.
 pub(super) async fn copy(
     client: &mut TcpStream,
     server: &mut TcpStream,
     counters: &Counters,
-    idle: Duration,
-    whole: Duration,
+    times: &Times,
+    is_allowed: impl Fn() -> bool,
 ) -> &'static str {
+    let (idle, whole) = (times.idle, times.whole);
     let mut client = Counted {
         stream: client,
         bytes: &counters.sent,
@@ -55,11 +59,17 @@ pub(super) async fn copy(
             last = now;
         }
     };
+    let revoked = async {
+        while is_allowed() {
+            sleep(idle / ASKED).await;
+        }
+    };
     tokio::select! {
         ended = tokio::io::copy_bidirectional(&mut client, &mut server) => match ended {
             Ok(_) => "closed",
             Err(_) => "broken off",
         },
+        () = revoked => "policy does not allow it any more",
         () = quiet => "idle for too long",
         () = sleep(whole) => "open for too long",
     }

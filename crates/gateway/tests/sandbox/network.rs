@@ -90,6 +90,56 @@ fn without_a_list_nothing_is_reached_and_git_says_why() {
     );
 }
 
+/// A server of the host's that keeps every connection.
+fn keeper() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming().flatten() {
+            (&stream).write_all(b"greetings\n").unwrap();
+            kept.push(stream);
+        }
+    });
+    port
+}
+
+#[test]
+fn a_host_that_policy_takes_away_is_not_reached_any_longer() {
+    let port = keeper();
+    let network = format!("network:\n  allow: [\"127.0.0.1:{port}\"]\n");
+    let rules = "rules:\n  - match: {capability: \"*\"}\n    tier: autonomous\n";
+    let mut stage = Stage::with_policy(&format!("{rules}{network}"));
+    let script = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/3128\nprintf 'CONNECT 127.0.0.1:{port} HTTP/1.1\\r\\n\\r\\n' >&3\ncat <&3\n"
+    );
+    stage.done(
+        "filesystem.write",
+        json!({"path": "open.sh", "content": script}),
+    );
+    let inputs = json!({"command": "bash", "args": ["open.sh"], "background": true});
+    let id = stage.done("process.run", inputs)["process_id"].clone();
+    let logs = json!({"process_id": id, "stream": "stdout"});
+    until("nothing came", || {
+        let told = stage.done("process.logs", logs.clone());
+        told.to_string().contains("greetings")
+    });
+    let file = stage
+        .directory
+        .path()
+        .join("data/policies/agents/default-agent.yaml");
+    std::fs::write(file, rules).unwrap();
+    until("the connection is open still", || {
+        let told = stage.done("process.monitor", json!({"process_id": id}));
+        told["state"] != "running"
+    });
+    let entries = stage.control("GET", "/audit?kind=service&limit=50", None);
+    assert!(
+        entries.to_string().contains("does not allow it any more"),
+        "{entries}"
+    );
+}
+
 /// What `serve` holds goes with the box: the port, and with it the box's network namespace.
 #[test]
 fn a_box_that_ended_leaves_no_port_behind() {
