@@ -435,11 +435,7 @@ async fn check_policy(
                 .to_string(),
         ),
     };
-    let inputs = match definition.admit(Value::Object(question.inputs.clone())) {
-        Ok(admitted) => admitted,
-        Err(error) if names_a_given_field(&error, &question.inputs) => return Err(error.into()),
-        Err(_) => question.inputs,
-    };
+    let inputs = definition.admit_partly(question.inputs)?;
     // What is left out of a restore leaves its place out too, as it does with every other input.
     let touches = match inputs.contains_key("trash_path") {
         true => {
@@ -461,18 +457,4 @@ async fn check_policy(
     Ok(Json(json!(
         gateway.policy.current().explain(&query, &gateway.rates)
     )))
-}
-
-/// Whether admission refused something that was sent, rather than something that was left out.
-fn names_a_given_field(error: &CallError, given: &Object) -> bool {
-    let field = error
-        .context()
-        .get("field")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let name = field
-        .split(['.', '[', '/'])
-        .find(|part| !part.is_empty())
-        .unwrap_or_default();
-    given.contains_key(name)
 }
