@@ -6,6 +6,7 @@ mod calls;
 mod files;
 mod help;
 mod log;
+mod policy;
 mod socket;
 mod support;
 mod without;

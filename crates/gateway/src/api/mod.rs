@@ -17,6 +17,7 @@ mod events;
 mod extract;
 mod mounts;
 mod policies;
+mod policy_tools;
 mod state;
 mod system;
 mod tokens;
@@ -62,6 +63,7 @@ pub fn router(gateway: Gateway) -> Router {
         .merge(config::routes())
         .layer(from_fn_with_state(gateway.clone(), to_the_end))
         .merge(audit::routes())
+        .merge(policy_tools::routes())
         .merge(events::routes())
         .merge(call::routes())
         .fallback(error::no_route)

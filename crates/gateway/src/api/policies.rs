@@ -20,7 +20,7 @@ use kruxos_policy::{PolicyLayer, Query, Source, layer_of, validate_among};
 use kruxos_store::AgentPatch;
 use kruxos_types::{CallError, ErrorType, Interface, Object, Principal, RecoveryAction};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::sync::{Mutex, PoisonError};
 
