@@ -44,6 +44,19 @@ pub(super) struct Named {
 /// Reads a file or a directory. A single file is of the layer that its own name, or `like`, tells; an
 /// agent's belongs to `agent`.
 pub(super) fn named(cx: &Cx<'_>, path: &Path, like: &Path, agent: &str) -> Result<Named, Failure> {
+    let (named, problems) = found(path, like, agent)?;
+    match problems.is_empty() {
+        true => Ok(named),
+        false => Err(show(cx, &problems, &named.sources)),
+    }
+}
+
+/// [`named`], with the problems of what is no text.
+pub(super) fn found(
+    path: &Path,
+    like: &Path,
+    agent: &str,
+) -> Result<(Named, Vec<Diagnostic>), Failure> {
     let mut sources = Sources::default();
     let mut problems = Vec::new();
     let whole = path.is_dir();
@@ -82,10 +95,7 @@ pub(super) fn named(cx: &Cx<'_>, path: &Path, like: &Path, agent: &str) -> Resul
             Err(problem) => problems.push(problem),
         }
     }
-    match problems.is_empty() {
-        true => Ok(Named { sources, whole }),
-        false => Err(show(cx, &problems, &sources)),
-    }
+    Ok((Named { sources, whole }, problems))
 }
 
 fn place(sources: &mut Sources, source: Source, like: &Path, agent: &str) {

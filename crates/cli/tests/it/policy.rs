@@ -64,8 +64,8 @@ fn test_files_run_without_a_gateway() {
     let ran = run(here, &["policy", "test", "cases.yaml", "wrong.yaml"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.contains("FAILED time\n"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("wrong.yaml:5:75\n"), "{}", ran.stdout);
-    let caret = format!("  | {}^\n", " ".repeat(74));
+    assert!(ran.stdout.contains("wrong.yaml:5:68\n"), "{}", ran.stdout);
+    let caret = format!("  | {}^\n", " ".repeat(67));
     assert!(ran.stdout.contains(&caret), "{}", ran.stdout);
     assert!(
         ran.stdout.ends_with("3 passed, 1 failed\n"),
@@ -264,4 +264,24 @@ fn simulating_needs_the_gateway_that_has_the_log() {
         .code,
         5
     );
+}
+
+#[test]
+fn validating_a_file_tells_what_the_files_beside_it_take_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    write(here, "policies/org.yaml", ORG);
+    let agent = "capabilities:\n  git.push: {tier: autonomous}\nrules:\n  - {capability: git.log, tier: notify}\n  - {capability: git.log, tier: blocked}\n";
+    write(here, "policies/agents/coder.yaml", agent);
+    let ran = run(here, &["config", "validate", "policies/agents/coder.yaml"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for expected in [
+        "coder.yaml:2:3\n  |\n2 |   git.push: {tier: autonomous}\n  |   ^\n",
+        "org.yaml:2 enforces `blocked`",
+        "coder.yaml:5:5\n  |\n5 |   - {capability: git.log, tier: blocked}\n  |     ^\n",
+        "capabilities are named by no rule",
+        "3 warnings",
+    ] {
+        assert!(ran.stdout.contains(expected), "{expected}\n{}", ran.stdout);
+    }
 }
