@@ -2,6 +2,7 @@
 
 use crate::{capabilities_page, catalogue, errors, errors_page, errors_rust};
 use anyhow::{Context, Result, bail};
+use kruxos_catalog::Catalog;
 use std::fs;
 use std::path::Path;
 
@@ -69,7 +70,17 @@ fn all(root: &Path) -> Result<Vec<Generated>> {
             path: "docs/capabilities.md",
             text: capabilities_page::page(&sources, &errors),
         },
+        Generated {
+            path: "docs/policy.schema.json",
+            text: policy_schema(sources)?,
+        },
     ])
+}
+
+fn policy_schema(sources: Vec<kruxos_catalog::Source>) -> Result<String> {
+    let catalog = Catalog::from_sources(sources)?;
+    let schema = kruxos_policy::schema(&catalog);
+    Ok(format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ impl Definition {
     /// `InvalidInput` that names the field (`aggregate.by`, `ids[3]`), the reason and what was expected.
     /// Unknown fields are refused with the nearest name.
     pub fn admit(&self, arguments: Value) -> Result<Object, CallError> {
-        let mut arguments = match arguments {
+        let arguments = match arguments {
             Value::Object(arguments) => arguments,
             Value::Null => Object::new(),
             _ => {
@@ -26,12 +26,29 @@ impl Definition {
                 ));
             }
         };
+        self.admitted(arguments, |map, record| check::in_record(map, record, 0))
+    }
+
+    /// [`Definition::admit`] for questions about a call that need not be complete: what is left out is
+    /// left out, what is given must be right.
+    ///
+    /// # Errors
+    /// As for [`Definition::admit`], but for inputs that are missing.
+    pub fn admit_partly(&self, arguments: Object) -> Result<Object, CallError> {
+        self.admitted(arguments, check::partly_in_record)
+    }
+
+    fn admitted(
+        &self,
+        mut arguments: Object,
+        check: fn(&Object, &Record) -> check::Checked,
+    ) -> Result<Object, CallError> {
         let Rule::Object(record) = &self.input_shape.rule else {
             return Err(CallError::internal_failure(
                 "the inputs of a definition are not an object",
             ));
         };
-        let loose = check::in_record(&arguments, record, 0).map_err(|fault| refuse(&fault))?;
+        let loose = check(&arguments, record).map_err(|fault| refuse(&fault))?;
         if loose {
             integers_in(&mut arguments, record);
         }

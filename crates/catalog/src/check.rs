@@ -149,6 +149,15 @@ fn in_list(items: &[Value], list: &List, shape: &Shape, depth: usize) -> Checked
 }
 
 pub(crate) fn in_record(map: &Object, record: &Record, depth: usize) -> Checked {
+    members(map, record, depth, true)
+}
+
+/// [`in_record`] for what need not be complete: required members of the record itself may be missing.
+pub(crate) fn partly_in_record(map: &Object, record: &Record) -> Checked {
+    members(map, record, 0, false)
+}
+
+fn members(map: &Object, record: &Record, depth: usize, complete: bool) -> Checked {
     too_deep(depth)?;
     let mut loose = false;
     let mut known = 0;
@@ -159,7 +168,7 @@ pub(crate) fn in_record(map: &Object, record: &Record, depth: usize) -> Checked 
                 loose |= value(given, &member.shape, depth + 1)
                     .map_err(|fault| fault.below_name(&member.name))?;
             }
-            None if member.required => {
+            None if member.required && complete => {
                 let missing = Fault::new("it is missing", member.shape.expected());
                 return Err(missing.below_name(&member.name));
             }

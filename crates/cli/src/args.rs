@@ -78,6 +78,9 @@ pub(crate) enum Command {
     /// Configuration and policy
     #[command(subcommand)]
     Config(Config),
+    /// Try policies: test them, compare them, replay recorded calls under them
+    #[command(subcommand)]
+    Policy(Policy),
     /// An agent's persistent state
     #[command(subcommand)]
     State(State),
@@ -113,6 +116,42 @@ pub(crate) enum Command {
         #[arg(value_name = "COMMAND")]
         path: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Run policy test files, without a gateway; fails unless every case passes
+    Test {
+        /// Files with policies, cases and what each case is expected to get
+        #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+        /// Write a report for build servers as well (JUnit XML)
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        junit: Option<PathBuf>,
+    },
+    /// Show which agents get another tier for which capabilities
+    Diff {
+        /// A policy file, or a directory of them (system.yaml, org.yaml, user.yaml, agents/NAME.yaml)
+        #[arg(value_hint = ValueHint::AnyPath)]
+        old: PathBuf,
+        /// The same as it will be; of two files, the name of the old one tells the layer
+        #[arg(value_hint = ValueHint::AnyPath)]
+        new: PathBuf,
+    },
+    /// Decide recorded calls again under other policy files and list what would differ
+    Simulate {
+        /// A policy file, which takes the place of its namesake, or a directory, which takes all
+        #[arg(long, value_name = "NEW", value_hint = ValueHint::AnyPath)]
+        policy: PathBuf,
+        /// Only this far back
+        #[arg(long, value_name = "TIME", value_parser = span::parse, default_value = "7d")]
+        last: Duration,
+        /// Only this agent; a file whose name tells no layer is then this agent's
+        #[arg(long, value_name = "AGENT")]
+        agent: Option<String>,
+    },
+    /// Print the JSON Schema of policy files, for editors
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]

@@ -97,7 +97,17 @@ impl Client {
 
     /// Opens a stream of server-sent events.
     pub(crate) async fn stream(&self, path: &str) -> Result<Stream, Failure> {
-        let response = self.request(Method::GET, path, None).await?;
+        self.stream_of(Method::GET, path, None).await
+    }
+
+    /// Opens a stream of server-sent events that a request with a body asks for.
+    pub(crate) async fn stream_of(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Stream, Failure> {
+        let response = self.request(method, path, body).await?;
         let status = response.status();
         if status.is_success() {
             return Ok(Stream {

@@ -75,3 +75,8 @@ fn look(
 fn touched(path: String) -> Touched {
     Touched { name: NAME, path }
 }
+
+/// Such a path as the log recorded it.
+pub(crate) fn recorded(path: &str) -> Touched {
+    touched(path.to_owned())
+}

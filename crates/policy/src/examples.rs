@@ -11,7 +11,7 @@ use kruxos_types::{Interface, Object, Principal};
 use serde_json::Value;
 
 /// When an example without `at` takes place: Monday, 1 January 2024, 12:00 UTC.
-const EXAMPLE_TIME: i64 = 1_704_110_400;
+pub(crate) const EXAMPLE_TIME: i64 = 1_704_110_400;
 
 /// Checks every example of a file. An example is a map of inputs, or
 /// `{capability, inputs, at, interface, principal_type}`, or a string for the first text input.

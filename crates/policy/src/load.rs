@@ -24,6 +24,16 @@ pub(crate) struct Input<'a> {
     pub(crate) body: Body<'a>,
 }
 
+impl<'a> Input<'a> {
+    /// A mapping of the file `file` that is a policy.
+    pub(crate) fn tree(file: &'a str, tree: &'a At) -> Self {
+        Input {
+            file,
+            body: Body::Tree(tree),
+        }
+    }
+}
+
 impl<'a> From<&'a Source> for Input<'a> {
     fn from(source: &'a Source) -> Self {
         Input {

@@ -98,7 +98,7 @@ fn unknown(what: &str, text: &str, near: Option<String>) -> String {
 }
 
 /// Every dotted prefix of a capability's name.
-fn categories(catalog: &Catalog) -> Vec<&str> {
+pub(crate) fn categories(catalog: &Catalog) -> Vec<&str> {
     let mut found: Vec<&str> = Vec::new();
     for definition in catalog.all() {
         for (dot, _) in definition.name.match_indices('.') {

@@ -251,7 +251,13 @@ fn parse_host(text: &str) -> Option<HostRule> {
     })
 }
 
-const SANDBOX_FIELDS: [&str; 5] = ["memory_mb", "cpu_percent", "pids", "network", "seccomp"];
+// A terabyte, a thousand cores and the kernel's largest pid: beyond them is a typing mistake.
+pub(crate) const MAX_MEMORY_MB: i64 = 1 << 20;
+pub(crate) const MAX_CPU_PERCENT: i64 = 100_000;
+pub(crate) const MAX_PIDS: i64 = 1 << 22;
+
+pub(crate) const SANDBOX_FIELDS: [&str; 5] =
+    ["memory_mb", "cpu_percent", "pids", "network", "seccomp"];
 
 impl SandboxSection {
     pub(crate) fn read(reader: &mut Reader<'_, '_>, at: &At) -> SandboxSection {
@@ -264,10 +270,9 @@ impl SandboxSection {
                     .and_then(|number| u32::try_from(number).ok())
             };
             match name {
-                // A terabyte, a thousand cores and the kernel's largest pid: beyond them is a typing mistake.
-                "memory_mb" => sandbox.memory_mb = limit(1 << 20),
-                "cpu_percent" => sandbox.cpu_percent = limit(100_000),
-                "pids" => sandbox.pids = limit(1 << 22),
+                "memory_mb" => sandbox.memory_mb = limit(MAX_MEMORY_MB),
+                "cpu_percent" => sandbox.cpu_percent = limit(MAX_CPU_PERCENT),
+                "pids" => sandbox.pids = limit(MAX_PIDS),
                 "network" => {
                     let valid = [("none", Network::None), ("proxied", Network::Proxied)];
                     let text = reader.text(value, name);

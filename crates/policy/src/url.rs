@@ -145,6 +145,18 @@ impl HostSet {
             .any(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
     }
 
+    /// A name for each entry that it covers, and one beside it that it may not.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = String> + '_ {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let exact = self.exact.iter().map(move |name| text(name));
+        let below = self.suffixes.iter().flat_map(move |suffix| {
+            let suffix = text(suffix);
+            let bare = suffix.trim_start_matches('.').to_owned();
+            [format!("probe{suffix}"), bare]
+        });
+        exact.chain(below)
+    }
+
     /// The exact names, when there is nothing else.
     pub(crate) fn only_exact(&self) -> Option<&[Box<[u8]>]> {
         self.suffixes.is_empty().then_some(&self.exact)

@@ -38,7 +38,8 @@ pub fn validate_as(source: &Source, layer: PolicyLayer, catalog: &Catalog) -> Ve
     check(source, layer, catalog, None)
 }
 
-/// [`validate_as`] with the other files, which this one may extend.
+/// [`validate_as`] with the other files, which this one may extend and which may enforce what it would
+/// loosen.
 #[must_use]
 pub fn validate_among(
     source: &Source,
@@ -46,7 +47,35 @@ pub fn validate_among(
     catalog: &Catalog,
     others: &Sources,
 ) -> Vec<Diagnostic> {
-    check(source, layer, catalog, Some(others))
+    let mut found = check(source, layer, catalog, Some(others));
+    if found.iter().any(|diagnostic| diagnostic.fatal) {
+        return found;
+    }
+    let mut all = others.clone();
+    match layer {
+        PolicyLayer::System => all.system = Some(source.clone()),
+        PolicyLayer::Organisation => all.organisation = Some(source.clone()),
+        PolicyLayer::User => all.user = Some(source.clone()),
+        _ => {
+            let name = agent_of(source).to_owned();
+            all.agents.insert(name, source.clone());
+        }
+    }
+    // Other files that do not compile are reported where they are loaded.
+    if let Ok((_, warnings)) = PolicySet::compile(&all, catalog, 0) {
+        let mine = warnings
+            .into_iter()
+            .filter(|warning| warning.file == source.file);
+        let more: Vec<_> = mine.filter(|warning| !found.contains(warning)).collect();
+        found.extend(more);
+    }
+    found
+}
+
+/// The agent whose file it is, by its name.
+fn agent_of(source: &Source) -> &str {
+    let name = source.file.rsplit(['/', '\\']).next().unwrap_or_default();
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 fn check(
@@ -120,6 +149,7 @@ pub(crate) fn reachability(file: &File, catalog: &Catalog, problems: &mut Proble
         seen.add(rule);
     }
     let chosen = most_specific(&file.entries, capabilities);
+    let mut answered: Vec<bool> = seen.always.iter().map(Option::is_some).collect();
     for (position, entry) in file.entries.iter().enumerate() {
         let Some(first) = entry.rules.first() else {
             continue;
@@ -146,6 +176,13 @@ pub(crate) fn reachability(file: &File, catalog: &Catalog, problems: &mut Proble
             problems.warn(first.place, message);
             continue;
         }
+        for id in entry.pattern.ids.iter().filter(mine) {
+            if entry.rules.iter().any(|rule| rule.conditions.is_empty())
+                && let Some(slot) = answered.get_mut(usize::from(*id))
+            {
+                *slot = true;
+            }
+        }
         let mut within = Seen::new(capabilities);
         for rule in &entry.rules {
             if let Some(line) = within.shadowed(rule) {
@@ -156,6 +193,12 @@ pub(crate) fn reachability(file: &File, catalog: &Catalog, problems: &mut Proble
             }
             within.add(rule);
         }
+    }
+    if let Some(defaults) = &file.defaults
+        && answered.iter().all(|answered| *answered)
+    {
+        let message = "`defaults` are never reached: rules and entries answer everything";
+        problems.warn(defaults.place, message);
     }
 }
 

@@ -7,12 +7,9 @@ use crate::failure::{Exit, Failure};
 use crate::output::Look;
 use http::Method;
 use kruxos_catalog::Catalog;
-use kruxos_policy::{Source, render_diagnostic, validate};
+use kruxos_policy::{Sources, layer_of, render_diagnostic, validate, validate_among};
 use serde_json::{Value, json};
 use std::path::Path;
-
-/// Bytes of a policy file that are read: no file can be larger.
-const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
 
 pub(super) async fn run(cx: &Cx<'_>, command: Config) -> Result<(), Failure> {
     match command {
@@ -177,18 +174,16 @@ async fn set_policy(
 /// Checks a file with the same code that the gateway loads it with.
 fn check_file(cx: &Cx<'_>, file: &Path) -> Result<(), Failure> {
     let shown = file.display().to_string();
-    let refuse = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::not_found(format!("{shown} does not exist")),
-        _ => Failure::failed(format!("cannot read {shown}: {error}")),
-    };
-    if std::fs::metadata(file).map_err(refuse)?.len() > MAX_FILE_BYTES {
-        return Err(Failure::failed(format!(
-            "{shown} is larger than {MAX_FILE_BYTES} bytes"
-        )));
-    }
-    let bytes = std::fs::read(file).map_err(refuse)?;
-    let (found, source_text) = match Source::from_bytes(&shown, &bytes) {
-        Ok(source) => (validate(&source, Catalog::builtin()), source.text),
+    let (found, source_text) = match super::policy_files::read(file, &shown)? {
+        Ok(source) => {
+            let found = match neighbours(cx, file) {
+                Some(others) => {
+                    validate_among(&source, layer_of(&source), Catalog::builtin(), &others)
+                }
+                None => validate(&source, Catalog::builtin()),
+            };
+            (found, source.text)
+        }
         Err(problem) => (vec![problem], String::new()),
     };
     let ok = !found.iter().any(|diagnostic| diagnostic.fatal);
@@ -214,6 +209,31 @@ fn check_file(cx: &Cx<'_>, file: &Path) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::shown(Exit::Failed))
+    }
+}
+
+/// The other files of the directory of policy files that the file lies in, if it lies in one: what it
+/// extends, and what enforces more than it says.
+fn neighbours(cx: &Cx<'_>, file: &Path) -> Option<Sources> {
+    let parent = file.parent().filter(|parent| parent.as_os_str() != "");
+    let parent = parent.unwrap_or(Path::new("."));
+    let directory = match parent.ends_with("agents") {
+        true => parent.parent()?,
+        false => parent,
+    };
+    let is_policies = ["system.yaml", "org.yaml", "agents"]
+        .iter()
+        .any(|name| directory.join(name).exists());
+    if !is_policies {
+        return None;
+    }
+    match super::policy_files::found(directory, directory, "") {
+        Ok((named, problems)) if problems.is_empty() => Some(named.sources),
+        _ => {
+            cx.out
+                .note("Other files beside it cannot be read; it was checked by itself.");
+            None
+        }
     }
 }
 

@@ -10,6 +10,11 @@ mod config;
 mod daemon;
 mod manual;
 mod mount;
+mod policy;
+mod policy_diff;
+mod policy_files;
+mod policy_simulate;
+mod policy_test;
 mod sandbox;
 mod session;
 mod state;
@@ -36,10 +41,11 @@ pub(crate) struct Cx<'a> {
 
 /// Runs one command.
 pub(crate) async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
-    // These three need no data directory, so no HOME either.
+    // These need no data directory, so no HOME either.
     match cli.command {
         Command::Completions { shell } => return manual::completions(out, shell),
         Command::Man { path } => return manual::page(out, &path),
+        Command::Policy(args::Policy::Schema) => return policy::schema(out),
         _ => {}
     }
     let place = Place::find(&cli.global)?;
@@ -64,6 +70,7 @@ pub(crate) async fn run(cli: Cli, out: &Out) -> Result<(), Failure> {
         Command::Alerts(command) => alerts::run(cx, command).await,
         Command::Audit(command) => audit::run(cx, command).await,
         Command::Config(command) => config::run(cx, command).await,
+        Command::Policy(command) => policy::run(cx, command).await,
         Command::State(command) => state::run(cx, command).await,
         Command::UserToken(command) => user_token::run(cx, command).await,
         Command::Mount(command) => mount::run(cx, command).await,

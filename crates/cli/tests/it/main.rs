@@ -8,6 +8,7 @@ mod files;
 mod grants;
 mod help;
 mod log;
+mod policy;
 mod socket;
 mod support;
 mod terminal;

@@ -125,7 +125,7 @@ where
     }
 }
 
-fn unreadable(error: &AuditError) -> CallError {
+pub(super) fn unreadable(error: &AuditError) -> CallError {
     CallError::new(ErrorType::ServiceUnavailable)
         .with("service", "audit")
         .with("reason", error.to_string())

@@ -19,6 +19,7 @@ mod extract;
 mod grants;
 mod mounts;
 mod policies;
+mod policy_tools;
 mod state;
 mod system;
 mod tokens;
@@ -66,6 +67,7 @@ pub fn router(gateway: Gateway) -> Router {
         .merge(config::routes())
         .layer(from_fn_with_state(gateway.clone(), to_the_end))
         .merge(audit::routes())
+        .merge(policy_tools::routes())
         .merge(events::routes())
         .merge(call::routes())
         .fallback(error::no_route)

@@ -22,7 +22,7 @@ use kruxos_types::{
     CallError, ErrorType, Interface, Object, Principal, PrincipalKind, RecoveryAction,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::sync::{Mutex, PoisonError};
 
@@ -438,11 +438,7 @@ async fn check_policy(
             (by.principal, workspace)
         }
     };
-    let inputs = match definition.admit(Value::Object(question.inputs.clone())) {
-        Ok(admitted) => admitted,
-        Err(error) if names_a_given_field(&error, &question.inputs) => return Err(error.into()),
-        Err(_) => question.inputs,
-    };
+    let inputs = definition.admit_partly(question.inputs)?;
     // What is left out of a restore leaves its place out too, as it does with every other input.
     let touches = match inputs.contains_key("trash_path") {
         true => {
@@ -479,18 +475,4 @@ pub(super) fn workspace_of(gateway: &Gateway, principal: &Principal) -> String {
         },
         |agent| agent.workspace,
     )
-}
-
-/// Whether admission refused something that was sent, rather than something that was left out.
-fn names_a_given_field(error: &CallError, given: &Object) -> bool {
-    let field = error
-        .context()
-        .get("field")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let name = field
-        .split(['.', '[', '/'])
-        .find(|part| !part.is_empty())
-        .unwrap_or_default();
-    given.contains_key(name)
 }

@@ -305,7 +305,7 @@ async fn the_audit_entry_tells_what_a_policy_in_shadow_mode_would_have_decided()
     let world = World::start().await;
     let token = world.agent("a").await;
     let org = "mode: shadow\nrules:\n  - {capability: filesystem.write, conditions: {path_prefix: secret}, tier: blocked, reason: Closed soon}\n";
-    let directory = world.directory.path().join("policies");
+    let directory = world.gateway.policy.directory().to_owned();
     std::fs::write(directory.join("org.yaml"), org).unwrap();
     let reload = world.gateway.reload_policy().await;
     assert!(matches!(reload, Reload::Applied { .. }), "{reload:?}");
@@ -319,7 +319,7 @@ async fn the_audit_entry_tells_what_a_policy_in_shadow_mode_would_have_decided()
     world.gateway.audit.flush().await.unwrap();
     let wanted = kruxos_audit::Query {
         capability: Some("filesystem.write".to_owned()),
-        kind: Some(kruxos_audit::Kind::Call),
+        status: Some(kruxos_audit::Status::Success),
         limit: 10,
         newest_first: false,
         ..kruxos_audit::Query::default()

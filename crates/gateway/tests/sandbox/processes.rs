@@ -84,7 +84,7 @@ fn output_is_read_in_pieces_and_wrong_questions_are_refused() {
 
 #[test]
 fn no_more_programs_run_at_once_than_may() {
-    let mut stage = Stage::new();
+    let stage = Stage::new();
     let token = stage.daemon.introduction.agent_token().unwrap().to_owned();
     let clients: Vec<_> = (0..8)
         .map(|_| {

@@ -12,38 +12,57 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 /// Characters of one regular expression or glob.
-const MAX_EXPRESSION: usize = 1_024;
+pub(crate) const MAX_EXPRESSION: usize = 1_024;
 /// Bytes of one compiled regular expression; `\pL{1000}{1000}` and its like fail here.
 const MAX_COMPILED: usize = 256 << 10;
 /// Regular expressions and globs of one file, which bounds their memory.
 const MAX_EXPRESSIONS: usize = 1_000;
 /// What a size can be compared with: more than any input may have.
-const MAX_SIZE: i64 = 1 << 40;
+pub(crate) const MAX_SIZE: i64 = 1 << 40;
+
+/// What is written after a condition's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Paths,
+    Globs,
+    /// Bytes.
+    Size,
+    Hosts,
+    Words,
+    Expression,
+    InputValues,
+    InputLists,
+    InputNumbers,
+    Times,
+    Weekdays,
+    Principals,
+    Interfaces,
+}
 
 /// Every condition of the language.
-const CONDITIONS: [&str; 22] = [
-    "path_prefix",
-    "path_glob",
-    "path_not_prefix",
-    "content_size_lt",
-    "content_size_lte",
-    "content_size_gt",
-    "content_size_gte",
-    "domain_in",
-    "domain_not_in",
-    "url_scheme_in",
-    "method_in",
-    "command_in",
-    "command_matches",
-    "args_match",
-    "input_equals",
-    "input_in",
-    "input_lt",
-    "input_gt",
-    "time_of_day",
-    "weekday_in",
-    "principal_type",
-    "interface_in",
+pub(crate) const CONDITIONS: [(&str, Form); 22] = [
+    ("path_prefix", Form::Paths),
+    ("path_glob", Form::Globs),
+    ("path_not_prefix", Form::Paths),
+    ("content_size_lt", Form::Size),
+    ("content_size_lte", Form::Size),
+    ("content_size_gt", Form::Size),
+    ("content_size_gte", Form::Size),
+    ("domain_in", Form::Hosts),
+    ("domain_not_in", Form::Hosts),
+    ("url_scheme_in", Form::Words),
+    ("method_in", Form::Words),
+    ("command_in", Form::Words),
+    ("command_matches", Form::Expression),
+    ("args_match", Form::Expression),
+    ("input_equals", Form::InputValues),
+    ("input_in", Form::InputLists),
+    ("input_lt", Form::InputNumbers),
+    ("input_gt", Form::InputNumbers),
+    ("time_of_day", Form::Times),
+    ("weekday_in", Form::Weekdays),
+    ("principal_type", Form::Principals),
+    ("interface_in", Form::Interfaces),
 ];
 
 /// Reads `conditions`, cheap ones first.
@@ -155,13 +174,13 @@ fn test(
             Test::InterfaceIn(bits(reader, at, name, "interface", &doors)?)
         }
         _ => {
-            reader.unknown_key(key, "conditions", &CONDITIONS);
+            reader.unknown_key(key, "conditions", &CONDITIONS.map(|(name, _)| name));
             return None;
         }
     })
 }
 
-const WEEKDAYS: [(&str, u8); 14] = [
+pub(crate) const WEEKDAYS: [(&str, u8); 14] = [
     ("mon", 0),
     ("tue", 1),
     ("wed", 2),

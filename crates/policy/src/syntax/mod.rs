@@ -1,10 +1,10 @@
 //! From the tree to rules: both spellings of the language become the same thing here.
 
-mod conditions;
+pub(crate) mod conditions;
 mod reader;
-mod rule;
+pub(crate) mod rule;
 
-pub(crate) use reader::Reader;
+pub(crate) use reader::{MAX_LIST, Reader};
 pub(crate) use rule::{Entry, Example, Rule};
 
 use crate::PolicyLayer;
@@ -50,7 +50,7 @@ impl Extends {
 }
 
 /// Fields of a file.
-const FIELDS: [&str; 11] = [
+pub(crate) const FIELDS: [&str; 11] = [
     "name",
     "version",
     "description",

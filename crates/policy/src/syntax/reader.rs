@@ -4,7 +4,7 @@ use kruxos_catalog::Catalog;
 use kruxos_types::Tier;
 
 /// Entries of one list in a condition or section.
-const MAX_LIST: usize = 1_000;
+pub(crate) const MAX_LIST: usize = 1_000;
 
 /// Reads typed values out of the tree; what does not fit becomes a problem with its place.
 pub(crate) struct Reader<'r, 'f> {

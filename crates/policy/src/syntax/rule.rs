@@ -9,13 +9,13 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Seconds of the longest window: 31 days.
-const MAX_WINDOW: i64 = 31 * 86_400;
+pub(crate) const MAX_WINDOW: i64 = 31 * 86_400;
 /// Calls of the largest limit; counters stay small whatever it is.
-const MAX_LIMIT: i64 = 1_000_000;
+pub(crate) const MAX_LIMIT: i64 = 1_000_000;
 /// Examples of one rule.
-const MAX_EXAMPLES: usize = 50;
+pub(crate) const MAX_EXAMPLES: usize = 50;
 /// Characters of a reason: it is in every audit entry that the rule decides.
-const MAX_REASON: usize = 500;
+pub(crate) const MAX_REASON: usize = 500;
 
 /// One rule, whichever spelling it had.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ struct Parts {
     examples: Vec<Example>,
 }
 
-const RULE_FIELDS: [&str; 9] = [
+pub(crate) const RULE_FIELDS: [&str; 9] = [
     "match",
     "capability",
     "condition",
@@ -97,7 +97,7 @@ const RULE_FIELDS: [&str; 9] = [
     "enforce",
     "examples",
 ];
-const NESTED_FIELDS: [&str; 7] = [
+pub(crate) const NESTED_FIELDS: [&str; 7] = [
     "condition",
     "conditions",
     "tier",
@@ -106,7 +106,7 @@ const NESTED_FIELDS: [&str; 7] = [
     "enforce",
     "examples",
 ];
-const ENTRY_FIELDS: [&str; 5] = ["tier", "rules", "rate_limit", "reason", "enforce"];
+pub(crate) const ENTRY_FIELDS: [&str; 5] = ["tier", "rules", "rate_limit", "reason", "enforce"];
 
 impl Parts {
     /// Takes a field. `false` if it is not one of a rule's.
@@ -414,7 +414,7 @@ fn reason(reader: &mut Reader<'_, '_>, at: &At) -> Option<Box<str>> {
     Some(text.into())
 }
 
-const RATE_FIELDS: [&str; 8] = [
+pub(crate) const RATE_FIELDS: [&str; 8] = [
     "max",
     "window",
     "max_per_second",

@@ -1,6 +1,8 @@
 use crate::world::{compile, problems, source, sources};
 use kruxos_catalog::Catalog;
-use kruxos_policy::{Diagnostic, PolicyLayer, Source, render_diagnostic, validate, validate_as};
+use kruxos_policy::{
+    Diagnostic, PolicyLayer, Source, render_diagnostic, validate, validate_among, validate_as,
+};
 
 /// The first fatal problem as `line:column message`.
 fn fatal(text: &str) -> String {
@@ -405,4 +407,33 @@ fn a_diagnostic_points_at_its_column() {
         ..found[0].clone()
     };
     assert_eq!(render_diagnostic(&elsewhere, text).lines().count(), 2);
+}
+
+#[test]
+fn defaults_that_nothing_is_left_for_are_told() {
+    let found = warnings("capabilities:\n  '*': {tier: notify}\ndefaults: {tier: blocked}");
+    assert_eq!(
+        found,
+        ["3 `defaults` are never reached: rules and entries answer everything"]
+    );
+    let some = "capabilities:\n  '*': {rules: [{condition: {weekday_in: mon}, tier: notify}]}\ndefaults: {tier: blocked}";
+    assert_eq!(warnings(some), [] as [String; 0]);
+}
+
+#[test]
+fn a_file_among_others_is_held_against_what_they_enforce() {
+    let others = sources(&[(
+        "org",
+        "capabilities:\n  git.push: {tier: approval_required}\n",
+    )]);
+    let agent = source(
+        "agents/bob.yaml",
+        "capabilities:\n  '*': {tier: notify}\n  git.push: {tier: autonomous}\n",
+    );
+    let found = validate_among(&agent, PolicyLayer::Agent, Catalog::builtin(), &others);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        render_diagnostic(&found[0], &agent.text),
+        "warning: `capabilities.git.push` has no effect: policies/org.yaml:2 enforces `approval_required`, and `autonomous` cannot loosen it\n --> agents/bob.yaml:3:3\n  |\n3 |   git.push: {tier: autonomous}\n  |   ^\n"
+    );
 }

@@ -14,4 +14,5 @@ mod properties;
 mod rates;
 mod shadow;
 mod templates;
+mod tools;
 mod world;
