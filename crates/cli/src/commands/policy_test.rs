@@ -5,7 +5,7 @@ use super::policy_files::{read, render};
 use crate::failure::{Exit, Failure};
 use crate::output::Look;
 use kruxos_catalog::Catalog;
-use kruxos_policy::testing::{Report, junit, run as run_file};
+use kruxos_policy::testing::{Report, Unreadable, junit, run as run_file};
 use kruxos_policy::{Diagnostic, Source};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -72,12 +72,12 @@ pub(super) fn run(cx: &Cx<'_>, files: &[PathBuf], report: Option<&Path>) -> Resu
 }
 
 /// A file that a test file names, from the test file's directory.
-fn open(directory: &Path, name: &str, opened: &mut Vec<Source>) -> Result<Source, String> {
+fn open(directory: &Path, name: &str, opened: &mut Vec<Source>) -> Result<Source, Unreadable> {
     let path = directory.join(name);
     let source = match read(&path, &path.display().to_string()) {
         Ok(Ok(source)) => source,
-        Ok(Err(problem)) => return Err(problem.to_string()),
-        Err(failure) => return Err(failure.message),
+        Ok(Err(problem)) => return Err(Unreadable(problem.to_string())),
+        Err(failure) => return Err(Unreadable(failure.message)),
     };
     opened.push(source.clone());
     Ok(source)

@@ -142,7 +142,7 @@ async fn run(
     }
     drop(pending);
     let is_allowed = || shared.egress.judge(&target) != Verdict::Denied;
-    Ok(tunnel::copy(client, &mut server, &account.counters, &times, is_allowed).await)
+    Ok(tunnel::copy(client, &mut server, &account.counters, times, is_allowed).await)
 }
 
 /// The target, and what came behind the head.

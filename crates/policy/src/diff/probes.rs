@@ -234,51 +234,7 @@ impl Probes {
                     .map(|args| one("args", args))
                     .collect()
             }
-            Test::InputEquals(pairs) => {
-                let all = pairs
-                    .iter()
-                    .map(|(name, value)| (name.to_string(), value.clone()));
-                vec![Change::Inputs(all.collect())]
-            }
-            Test::InputIn(pairs) => {
-                let most = pairs
-                    .iter()
-                    .map(|(_, values)| values.len())
-                    .max()
-                    .unwrap_or(0)
-                    .min(MAX_VALUES);
-                let nth = |nth: usize| {
-                    let all = pairs.iter().filter_map(|(name, values)| {
-                        Some((
-                            name.to_string(),
-                            values.get(nth % values.len().max(1))?.clone(),
-                        ))
-                    });
-                    Change::Inputs(all.collect())
-                };
-                (0..most).map(nth).collect()
-            }
-            Test::InputCompare(_, pairs) => {
-                let moved = |by: f64| {
-                    let all = pairs
-                        .iter()
-                        .map(|(name, limit)| (name.to_string(), number(limit + by)));
-                    Change::Inputs(all.collect())
-                };
-                vec![moved(-1.0), moved(0.0), moved(1.0)]
-            }
-            Test::TimeOfDay(ranges) => {
-                let edges = ranges.iter().flat_map(|(from, to)| {
-                    let (from, to) = (i64::from(*from), i64::from(*to));
-                    [from, from - 1, to - 1, to]
-                });
-                edges
-                    .map(|minute| Change::Minute(minute.rem_euclid(24 * 60)))
-                    .collect()
-            }
-            Test::WeekdayIn(_) => (0..7).map(Change::Weekday).collect(),
-            Test::InterfaceIn(_) => Interface::ALL.map(Change::Interface).to_vec(),
-            Test::PrincipalType(_) | Test::Hazard(_) => Vec::new(),
+            other => of_inputs_and_times(other),
         };
         changes.truncate(MAX_VALUES * 4);
         changes
@@ -379,5 +335,56 @@ fn number(value: f64) -> Value {
     match value.fract() == 0.0 && value.abs() < 1e15 {
         true => Value::from(value as i64),
         false => Value::from(value),
+    }
+}
+
+/// What makes a condition on inputs by name, on the time or on the door hold, or just not hold.
+fn of_inputs_and_times(test: &Test) -> Vec<Change> {
+    match test {
+        Test::InputEquals(pairs) => {
+            let all = pairs
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.clone()));
+            vec![Change::Inputs(all.collect())]
+        }
+        Test::InputIn(pairs) => {
+            let most = pairs
+                .iter()
+                .map(|(_, values)| values.len())
+                .max()
+                .unwrap_or(0)
+                .min(MAX_VALUES);
+            let nth = |nth: usize| {
+                let all = pairs.iter().filter_map(|(name, values)| {
+                    Some((
+                        name.to_string(),
+                        values.get(nth % values.len().max(1))?.clone(),
+                    ))
+                });
+                Change::Inputs(all.collect())
+            };
+            (0..most).map(nth).collect()
+        }
+        Test::InputCompare(_, pairs) => {
+            let moved = |by: f64| {
+                let all = pairs
+                    .iter()
+                    .map(|(name, limit)| (name.to_string(), number(limit + by)));
+                Change::Inputs(all.collect())
+            };
+            vec![moved(-1.0), moved(0.0), moved(1.0)]
+        }
+        Test::TimeOfDay(ranges) => {
+            let edges = ranges.iter().flat_map(|(from, to)| {
+                let (from, to) = (i64::from(*from), i64::from(*to));
+                [from, from - 1, to - 1, to]
+            });
+            edges
+                .map(|minute| Change::Minute(minute.rem_euclid(24 * 60)))
+                .collect()
+        }
+        Test::WeekdayIn(_) => (0..7).map(Change::Weekday).collect(),
+        Test::InterfaceIn(_) => Interface::ALL.map(Change::Interface).to_vec(),
+        _ => Vec::new(),
     }
 }

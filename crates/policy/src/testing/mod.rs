@@ -16,8 +16,13 @@ use kruxos_types::{Interface, Object, Principal};
 use read::{Expected, Owner};
 use serde::Serialize;
 
-/// Finds the file that a test file names, relative to the test file; the error says why there is none.
-pub type Open<'o> = dyn FnMut(&str) -> Result<Source, String> + 'o;
+/// Finds the file that a test file names, relative to the test file.
+pub type Open<'o> = dyn FnMut(&str) -> Result<Source, Unreadable> + 'o;
+
+/// Why a file that a test file names cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
 
 /// What came of one case.
 #[derive(Debug, Clone, Serialize)]

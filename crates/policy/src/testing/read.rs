@@ -180,7 +180,7 @@ fn opened(reader: &mut Reader<'_, '_>, at: &At, open: &mut Open<'_>) -> Option<S
     match open(name) {
         Ok(source) => Some(source),
         Err(why) => {
-            reader.problems.fatal(at.place, why);
+            reader.problems.fatal(at.place, why.to_string());
             None
         }
     }

@@ -143,7 +143,7 @@ impl Files {
 
     /// The answer of each layer for a call whose paths are `paths`.
     fn replies(&self, ask: &Ask, paths: &[String]) -> Vec<Option<Reply>> {
-        let protections = self.protected(ask).then(|| Reply {
+        let protections = self.protected(ask).then_some(Reply {
             tier: BLOCKED,
             ceiling: true,
             reason: None,

@@ -6,7 +6,7 @@ use kruxos_catalog::Catalog;
 use kruxos_policy::Diagnostic;
 use kruxos_policy::diff::{Diff, compare};
 use kruxos_policy::simulate::{Recorded, Replayed, Simulation};
-use kruxos_policy::testing::{Report, junit, run};
+use kruxos_policy::testing::{Report, Unreadable, junit, run};
 use kruxos_types::{Interface, Principal, Tier};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn tested(text: &str) -> Result<Report, Vec<Diagnostic>> {
             "tests/base.yaml",
             "capabilities: {git.log: {tier: notify}}",
         )),
-        other => Err(format!("there is no file `{other}`")),
+        other => Err(Unreadable(format!("there is no file `{other}`"))),
     };
     run(
         &source("tests/cases.yaml", text),
